@@ -1,0 +1,33 @@
+"""Every error that this package raises on purpose, so that callers can catch one base class."""
+
+from __future__ import annotations
+
+
+class RecurringError(Exception):
+    """Base of all errors raised by flask_recurring."""
+
+
+class ConfigurationError(RecurringError, ValueError):
+    """A setting, a decorator's option or a definition is wrong.
+
+    The message names what was given and what would be right.
+    """
+
+
+class ArgumentError(RecurringError, TypeError):
+    """A call's arguments don't fit the task's signature or can't travel as JSON.
+
+    The message names the parameter.
+    """
+
+
+class UnknownTaskError(RecurringError, LookupError):
+    """A name was given for which no task is registered in this application."""
+
+
+class UnknownRecurringJobError(RecurringError, LookupError):
+    """No recurring job with this id exists in the database."""
+
+
+class JobCancelled(RecurringError):
+    """Raised inside a run, by ``context.raise_if_cancelled()``, when the run was asked to stop."""
