@@ -1,0 +1,1 @@
+"""Tests, and what they stand on: a real PostgreSQL, a real browser, real processes."""
