@@ -25,7 +25,7 @@ RUN pip install ".[example]"
 FROM python:3.13-slim
 
 ENV PATH=/opt/venv/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
-RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin app \
+RUN useradd --system --uid 10001 --create-home --shell /usr/sbin/nologin app \
     && mkdir -p /app/instance \
     && chown app /app/instance
 WORKDIR /app
@@ -34,7 +34,7 @@ COPY example_app example_app
 USER app
 
 EXPOSE 5000
-HEALTHCHECK --interval=5s --timeout=5s --start-period=20s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "from urllib.request import urlopen; urlopen('http://127.0.0.1:5000/healthz', timeout=4)"]
 
 # gunicorn takes more options from GUNICORN_CMD_ARGS, and the number of processes from this.

@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Response, sync_playwright
 
@@ -70,12 +70,16 @@ def chromium_running() -> Iterator[Browser]:
     :raises BrowserUnavailable: there is none.
     """
     path = find_chromium()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+    with ExitStack() as stack:
         try:
-            yield browser
-        finally:
-            browser.close()
+            playwright = stack.enter_context(sync_playwright())
+        except Exception as error:  # Playwright has no narrower one for this.
+            raise BrowserUnavailable(
+                f"Playwright's driver does not run ({error}); on Debian it needs `libatomic1`"
+            ) from error
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        stack.callback(browser.close)
+        yield browser
 
 
 class PageWatch:
