@@ -13,6 +13,20 @@ from .job import JobState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Definition:
+    """What a decorator or ``add_or_update`` declares. ``arguments`` and ``options`` are JSON."""
+
+    id: str
+    task: str
+    arguments: str
+    queue: str
+    priority: int
+    cron: str
+    timezone: str
+    options: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecurringJob:
     """A recurring job as it stood when it was read. All times are aware, in UTC."""
 

@@ -1,0 +1,93 @@
+"""All state, in one database, behind one object for each noun. Knows no Flask.
+
+``Store`` is what the rest of the package holds. ``database`` and ``driver`` say how it talks to
+PostgreSQL and SQLite, ``schema`` and ``migrations`` what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+
+from .audit import Audit
+from .chores import Chores
+from .console import ConsoleBar, ConsoleLine, Consoles
+from .count import Count
+from .database import Database, Link, StoreUnavailable, create_engine
+from .driver import Entry, NewJob, Tally
+from .hint import Hint, Topic
+from .jobs import Jobs
+from .page import Cursor, Page
+from .queues import Queues
+from .recurring import Recurring
+from .servers import NewServer, Rescue, ServerInfo, Servers
+from .statistics import Minute, Statistics, Totals
+
+__all__ = [
+    "ConsoleBar",
+    "ConsoleLine",
+    "Count",
+    "Cursor",
+    "Database",
+    "Entry",
+    "Hint",
+    "Link",
+    "Minute",
+    "NewJob",
+    "NewServer",
+    "Page",
+    "Recurring",
+    "Rescue",
+    "ServerInfo",
+    "Store",
+    "StoreUnavailable",
+    "Tally",
+    "Topic",
+    "Totals",
+    "create_engine",
+]
+
+
+class Store:
+    """The nouns of one database."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._listeners: list[Callable[[Hint], None]] = []
+        self.jobs = Jobs(database, self.tell)
+        self.recurring = Recurring(database, self.tell)
+        self.console = Consoles(database)
+        self.servers = Servers(database)
+        self.queues = Queues(database)
+        self.statistics = Statistics(database)
+        self.audit = Audit(database)
+        self.chores = Chores(database)
+
+    def prepare(self) -> None:
+        """Create or migrate the tables, once per process. Raises ``StoreUnavailable``."""
+        self.database.prepare()
+
+    def now(self) -> datetime:
+        """The database's time."""
+        with self.database.connect() as connection:
+            return self.database.clock(connection)
+
+    @property
+    def description(self) -> str:
+        """Name, version and place of the database, without secrets."""
+        with self.database.connect() as connection:
+            return self.database.driver.describe(connection, self.database.engine.url)
+
+    def subscribe(self, listener: Callable[[Hint], None]) -> None:
+        """Call ``listener`` with the hints of this process."""
+        self._listeners.append(listener)
+
+    def unsubscribe(self, listener: Callable[[Hint], None]) -> None:
+        """End what ``subscribe`` began."""
+        if listener in self._listeners:
+            self._listeners.remove(listener)
+
+    def tell(self, hint: Hint) -> None:
+        """Pass a hint on inside this process."""
+        for listener in tuple(self._listeners):
+            listener(hint)

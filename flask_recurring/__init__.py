@@ -1,0 +1,55 @@
+"""Recurring and background jobs for Flask.
+
+Decorate a function, give it a cron expression, and the application schedules and runs it, keeps its
+settings, logs and activity in PostgreSQL or SQLite, and shows everything on a dashboard.
+"""
+
+from __future__ import annotations
+
+from .access import Access, AllowAll, LocalRequestsOnly
+from .console import COLORS, ProgressBar
+from .context import JobContext, current_job
+from .cron import CronExpression
+from .errors import (
+    ArgumentError,
+    ConfigurationError,
+    JobCancelled,
+    RecurringError,
+    UnknownRecurringJobError,
+    UnknownTaskError,
+)
+from .extension import Scheduler
+from .job import Attempt, Job, JobState
+from .recurring import RecurringJob
+from .retry import RetryPolicy
+from .store import StoreUnavailable
+from .task import BoundTask, Call, Task
+from .version import VERSION as __version__
+
+__all__ = [
+    "COLORS",
+    "Access",
+    "AllowAll",
+    "ArgumentError",
+    "Attempt",
+    "BoundTask",
+    "Call",
+    "ConfigurationError",
+    "CronExpression",
+    "Job",
+    "JobCancelled",
+    "JobContext",
+    "JobState",
+    "LocalRequestsOnly",
+    "ProgressBar",
+    "RecurringError",
+    "RecurringJob",
+    "RetryPolicy",
+    "Scheduler",
+    "StoreUnavailable",
+    "Task",
+    "UnknownRecurringJobError",
+    "UnknownTaskError",
+    "__version__",
+    "current_job",
+]

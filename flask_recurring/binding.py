@@ -1,0 +1,249 @@
+"""What one Flask application has of a scheduler: settings, store, and at times a server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+from flask import Flask, current_app
+
+from .database_url import normalise
+from .errors import ConfigurationError
+from .job import Job
+from .server import Server, ServerConfig, Workload
+from .server.janitor import Retention
+from .settings import Settings
+from .store import Database, NewJob, Store, create_engine
+from .version import VERSION
+
+if TYPE_CHECKING:
+    from flask_sqlalchemy import SQLAlchemy
+    from sqlalchemy.orm import Session
+
+    from .extension import Scheduler
+    from .task import SomeSession
+
+logger = logging.getLogger("flask_recurring")
+
+EXTENSION = "recurring"
+"""Key of the scheduler in ``app.extensions``."""
+
+RELOAD_GRACE = 0.5
+"""Seconds that runs have to end when the development server reloads."""
+
+
+class Binding:
+    """One scheduler on one application."""
+
+    def __init__(
+        self, scheduler: Scheduler, app: Flask, settings: Settings, db: SQLAlchemy | None
+    ) -> None:
+        self.scheduler = scheduler
+        self.app = app
+        self.settings = settings
+        self.server: Server | None = None
+        self._db = db
+        self._store: Store | None = None
+        self._lock = threading.RLock()
+        self._defined: int | None = None
+
+    @property
+    def authorization(self) -> tuple[Callable[..., Any], ...]:
+        """All hooks that decide about the dashboard: the settings' and the scheduler's."""
+        return (*self.settings.dashboard_authorization, *self.scheduler.hooks)
+
+    # -- the store
+
+    @property
+    def store(self) -> Store:
+        """The application's store. Made at first use, when all extensions are set up."""
+        if self._store is None:
+            with self._lock:
+                if self._store is None:
+                    self._store = self._make_store()
+        return self._store
+
+    def ready_store(self) -> Store:
+        """The store, with its tables there. Raises ``StoreUnavailable``."""
+        store = self.store
+        store.prepare()
+        return store
+
+    def _make_store(self) -> Store:
+        settings = self.settings
+        return Store(
+            Database(
+                self._engine(),
+                schema=settings.schema,
+                bind_key=None if settings.database_url else settings.bind_key,
+                statement_timeout=settings.statement_timeout,
+            )
+        )
+
+    def _engine(self) -> sa.Engine:
+        settings = self.settings
+        if settings.connection_factory is not None:
+            return create_engine("postgresql+psycopg://", factory=settings.connection_factory)
+        if settings.database_url is not None:
+            return self._own_engine(settings.database_url)
+        db = self._db or self.app.extensions.get("sqlalchemy")
+        if db is not None:
+            return self._shared_engine(cast("SQLAlchemy", db))
+        if settings.bind_key is not None:
+            raise ConfigurationError(
+                f"RECURRING_BIND_KEY is {settings.bind_key!r}, but Flask-SQLAlchemy is not set up "
+                "on this application: call db.init_app(app), or set RECURRING_DATABASE_URL"
+            )
+        os.makedirs(self.app.instance_path, exist_ok=True)
+        file = os.path.join(self.app.instance_path, "recurring.sqlite3")
+        return self._own_engine(sa.URL.create("sqlite", database=file))
+
+    def _own_engine(self, url: str | sa.URL) -> sa.Engine:
+        return create_engine(url, connect_timeout=self.settings.connect_timeout)
+
+    def _shared_engine(self, db: SQLAlchemy) -> sa.Engine:
+        if "sqlalchemy" not in self.app.extensions:
+            raise ConfigurationError(
+                "the scheduler was given a Flask-SQLAlchemy object that is not set up on this "
+                "application: call db.init_app(app)"
+            )
+        with self.app.app_context():
+            engines = db.engines
+        key = self.settings.bind_key
+        if key not in engines:
+            raise ConfigurationError(
+                f"RECURRING_BIND_KEY is {key!r}, which is no key of SQLALCHEMY_BINDS; there are "
+                f"{', '.join(sorted(repr(name) for name in engines))}"
+            )
+        engine = engines[key]
+        if engine.dialect.name == "postgresql" and engine.dialect.driver != "psycopg":
+            # The same database by the driver that this package speaks.
+            return self._own_engine(normalise(engine.url))
+        return engine
+
+    # -- writing jobs
+
+    def write(self, jobs: Sequence[NewJob], session: SomeSession | None) -> list[Job]:
+        """Write jobs: by themselves, or within the session's transaction."""
+        store = self.ready_store()
+        if session is None:
+            return [store.jobs.insert(job) for job in jobs]
+        own = cast("Session", session() if callable(session) else session)
+        bind = own.get_bind(clause=sa.insert(store.database.tables.job))
+        self._check_same_database(bind.engine)
+
+        def execute(statement: sa.Executable) -> sa.Result[Any]:
+            return own.execute(statement, bind_arguments={"bind": bind})
+
+        written = store.jobs.insert_within(execute, jobs)
+        # Other processes hear of it from the database when it commits; this one, from here.
+        sa.event.listen(own, "after_commit", lambda _: store.jobs.told(jobs), once=True)
+        return written
+
+    def _check_same_database(self, engine: sa.Engine) -> None:
+        mine, theirs = self.store.database.engine.url, engine.url
+        if mine.host is None and mine.database is None:
+            return  # a connection factory: only it knows where it connects to
+        place = [
+            (url.get_backend_name(), url.host, url.port, url.database) for url in (mine, theirs)
+        ]
+        if place[0] != place[1]:
+            raise ConfigurationError(
+                "the session belongs to another database "
+                f"({theirs.render_as_string(hide_password=True)}) than the jobs "
+                f"({mine.render_as_string(hide_password=True)}), so one transaction can't hold both"
+            )
+
+    # -- definitions
+
+    def define(self) -> None:
+        """Write the recurring jobs that the code declares, unless it was done already."""
+        definitions = self.scheduler.definitions()
+        if self._defined != len(definitions):
+            self.ready_store().recurring.save(definitions)
+            self._defined = len(definitions)
+
+    # -- the server
+
+    def start_server(self) -> Server:
+        """Start the server of this process, unless it runs already."""
+        with self._lock:
+            if self.server is None:
+                if in_memory(self.store.database.engine.url):
+                    raise ConfigurationError(
+                        "an in-memory SQLite database can't be shared by the threads of a server; "
+                        "use a file, or set RECURRING_WORKER_ENABLED to False"
+                    )
+                self.server = Server(self.store, self._workload(), self._config(), self.define)
+                self.server.start()
+            return self.server
+
+    def stop_server(self, grace: float | None = None) -> None:
+        """Stop the server of this process, if it runs."""
+        with self._lock:
+            server, self.server = self.server, None
+        if server is not None:
+            if grace is None and os.environ.get("WERKZEUG_RUN_MAIN") == "true":
+                grace = min(RELOAD_GRACE, self.settings.shutdown_timeout)
+            try:
+                server.stop(grace)
+            except (KeyboardInterrupt, SystemExit):
+                # Told a second time: give back at once what runs.
+                server.hurry()
+                server.stop(0.0)
+
+    def _workload(self) -> Workload:
+        scope: Callable[[], Any] = self.app.app_context
+        return Workload(self.scheduler.tasks, scope)
+
+    def _config(self) -> ServerConfig:
+        settings = self.settings
+        return ServerConfig(
+            application=self.app.name,
+            version=VERSION,
+            threads=settings.workers,
+            queues=settings.queues,
+            name=settings.server_name,
+            poll_interval=settings.poll_interval,
+            shutdown_timeout=settings.shutdown_timeout,
+            heartbeat_interval=settings.heartbeat_interval,
+            server_timeout=settings.server_timeout,
+            console_max_lines=settings.console_max_lines,
+            console_max_bytes=settings.console_max_bytes,
+            retention=Retention(
+                succeeded=settings.retention_succeeded,
+                failed=settings.retention_failed,
+                deleted=settings.retention_deleted,
+                statistics=settings.retention_statistics,
+                audit=settings.retention_audit,
+            ),
+        )
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, what belongs to the parent."""
+        self._lock = threading.RLock()
+        self.server = None
+        if self._store is not None:
+            self._store.database.after_fork()
+
+
+def in_memory(url: sa.URL) -> bool:
+    """Whether it is a SQLite database that no other connection can see."""
+    name = url.database or ""
+    return url.get_backend_name() == "sqlite" and (
+        not name or ":memory:" in name or "mode=memory" in name or "mode" in url.query
+    )
+
+
+def current_binding() -> Binding:
+    """The binding of the current application."""
+    scheduler: Scheduler | None = current_app.extensions.get(EXTENSION)
+    if scheduler is None:
+        raise ConfigurationError(
+            "no scheduler is set up on this application: call scheduler.init_app(app)"
+        )
+    return scheduler.binding_of(current_app._get_current_object())  # type: ignore[attr-defined]

@@ -1,0 +1,267 @@
+"""``flask recurring …``: the worker without a web server, and everything an operator needs."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from functools import wraps
+from types import FrameType
+from typing import Any, ParamSpec, TypeVar
+
+import click
+from flask.cli import AppGroup
+from sqlalchemy.exc import SQLAlchemyError
+
+from .binding import current_binding
+from .errors import RecurringError
+from .job import JobState
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+commands = AppGroup("recurring", help="Run and manage recurring and background jobs.")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for other programs.")
+
+
+def told_plainly(command: Callable[P, R]) -> Callable[P, R]:
+    """Show what is wrong as one line, without a traceback."""
+
+    @wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return command(*args, **kwargs)
+        except (RecurringError, SQLAlchemyError) as error:
+            raise click.ClickException(str(error)) from error
+
+    return wrapped
+
+
+@commands.command()
+@told_plainly
+def worker() -> None:
+    """Take and run jobs, without a web server, until SIGTERM or SIGINT."""
+    binding = current_binding()
+    server = binding.start_server()
+    asked = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if asked.is_set():
+            server.hurry()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    click.echo(f"Server {server.name} is starting. Stop it with Ctrl-C.")
+    # A wait without an end would not let the signal's handler run on every platform.
+    while not asked.wait(3600):
+        pass
+    click.echo("Stopping: runs may come to their end. Once more to give them back at once.")
+    binding.stop_server()
+
+
+@commands.command("init-db")
+@told_plainly
+def init_db() -> None:
+    """Create or migrate the tables, and write the recurring jobs that the code declares."""
+    binding = current_binding()
+    binding.ready_store()
+    binding.define()
+    click.echo(f"Ready: {binding.store.description}")
+
+
+@commands.command("list")
+@as_json
+@told_plainly
+def list_recurring(as_json: bool) -> None:
+    """List the recurring jobs."""
+    rows = current_binding().scheduler.list_recurring()
+    if as_json:
+        _print_json(rows)
+        return
+    _print_table(
+        ("ID", "CRON", "ZONE", "NEXT", "LAST", "TASK"),
+        (
+            (
+                row.id,
+                row.cron,
+                row.timezone,
+                "paused" if row.paused else _time(row.next_at),
+                row.last_job_state or "",
+                row.task,
+            )
+            for row in rows
+        ),
+    )
+
+
+@commands.command()
+@click.argument("id")
+@told_plainly
+def trigger(id: str) -> None:
+    """Run the recurring job ID now."""
+    job = current_binding().scheduler.trigger(id)
+    _audit("trigger", id)
+    click.echo(f"Enqueued job {job.id}.")
+
+
+@commands.command()
+@click.argument("id")
+@told_plainly
+def pause(id: str) -> None:
+    """Let the recurring job ID have no ticks."""
+    current_binding().scheduler.pause(id)
+    _audit("pause", id)
+    click.echo(f"Paused {id}.")
+
+
+@commands.command()
+@click.argument("id")
+@told_plainly
+def resume(id: str) -> None:
+    """Let the recurring job ID tick again."""
+    current_binding().scheduler.resume(id)
+    _audit("resume", id)
+    click.echo(f"Resumed {id}.")
+
+
+@commands.command()
+@click.option(
+    "--state",
+    type=click.Choice([state.value for state in JobState], case_sensitive=False),
+    help="Only jobs in this state.",
+)
+@click.option("--queue", help="Only jobs of this queue.")
+@click.option("--task", help="Only jobs of this task.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@as_json
+@told_plainly
+def jobs(state: str | None, queue: str | None, task: str | None, limit: int, as_json: bool) -> None:
+    """List jobs: waiting ones next-to-run first, all others newest first."""
+    page = (
+        current_binding()
+        .ready_store()
+        .jobs.page(None if state is None else JobState(state), queue=queue, task=task, limit=limit)
+    )
+    if as_json:
+        _print_json(page.items)
+        return
+    _print_table(
+        ("ID", "STATE", "TASK", "QUEUE", "CREATED", "ATTEMPT", "ERROR"),
+        (
+            (
+                str(job.id),
+                job.state.value,
+                job.task,
+                job.queue,
+                _time(job.created_at),
+                str(job.attempt),
+                job.error or "",
+            )
+            for job in page.items
+        ),
+    )
+
+
+@commands.command()
+@click.argument("id", type=int)
+@told_plainly
+def requeue(id: int) -> None:
+    """Let the finished or scheduled job ID run now."""
+    if not current_binding().scheduler.requeue(id):
+        raise click.ClickException(f"job {id} does not exist, or is waiting or running already")
+    _audit("requeue", str(id))
+    click.echo(f"Requeued job {id}.")
+
+
+@commands.command()
+@click.argument("id", type=int)
+@told_plainly
+def delete(id: int) -> None:
+    """Mark the job ID Deleted; if it runs, ask it to stop."""
+    if not current_binding().scheduler.delete(id):
+        raise click.ClickException(f"job {id} does not exist, or is deleted already")
+    _audit("delete", str(id))
+    click.echo(f"Deleted job {id}.")
+
+
+@commands.command()
+@click.option(
+    "--older-than",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    help="Hours since the job finished.",
+)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([state.value for state in JobState if state.finished], case_sensitive=False),
+    help="Only jobs in this state; may be given several times.",
+)
+@told_plainly
+def purge(older_than: float, states: Sequence[str]) -> None:
+    """Delete finished jobs, with their attempts and consoles."""
+    scheduler = current_binding().scheduler
+    age = timedelta(hours=older_than)
+    chosen = [JobState(state) for state in states]
+    count = scheduler.purge(age, chosen) if chosen else scheduler.purge(age)
+    _audit("purge", f"{count} jobs", f"older than {age}")
+    click.echo(f"Deleted {count} jobs.")
+
+
+@commands.command()
+@as_json
+@told_plainly
+def servers(as_json: bool) -> None:
+    """List the live servers."""
+    rows = current_binding().ready_store().servers.live()
+    if as_json:
+        _print_json(rows)
+        return
+    _print_table(
+        ("ID", "NAME", "APPLICATION", "BUSY", "QUEUES", "STARTED", "LAST BEAT"),
+        (
+            (
+                str(row.id),
+                row.name,
+                row.application,
+                f"{row.busy}/{row.threads}",
+                ",".join(row.queues),
+                _time(row.started_at),
+                _time(row.beat_at) + (" (silent)" if row.silent else ""),
+            )
+            for row in rows
+        ),
+    )
+
+
+def _audit(action: str, target: str, detail: str = "") -> None:
+    import getpass
+
+    try:
+        actor = f"{getpass.getuser()} (command line)"
+    except (KeyError, OSError):
+        actor = "command line"
+    current_binding().store.audit.record(actor, action, target, detail)
+
+
+def _time(value: datetime | None) -> str:
+    return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _print_json(rows: Iterable[Any]) -> None:
+    click.echo(json.dumps([asdict(row) for row in rows], default=str, indent=2))
+
+
+def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = [tuple(head), *(tuple(row) for row in rows)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(head))]
+    for row in table:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        click.echo(line.rstrip())

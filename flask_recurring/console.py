@@ -1,0 +1,197 @@
+"""The console of a running job: lines, progress bars, and what it logs.
+
+Nothing here waits for the database. Lines go into a sink (the server's completer, or the terminal)
+that writes them in batches; ``Console`` numbers them and keeps a run from writing without end.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextvars import ContextVar
+from typing import Protocol, TypeVar
+
+from .store import Entry
+from .store.text import storable
+
+T = TypeVar("T")
+
+COLORS: frozenset[str] = frozenset(
+    {"black", "dark_blue", "dark_green", "dark_cyan", "dark_red", "dark_magenta", "dark_yellow"}
+    | {"gray", "dark_gray", "blue", "green", "cyan", "red", "magenta", "yellow", "white"}
+)
+"""Colours of lines and bars, by the names of the sixteen that a terminal has."""
+
+BAR_STEP = 0.1
+"""A bar that moved by less (in percent) is not written again."""
+
+CUT = "… the console is full: what the run wrote after this line was not kept"
+
+
+class Sink(Protocol):
+    """Where console rows go. Must return at once."""
+
+    def write(self, entry: Entry) -> None: ...
+
+
+class Console:
+    """What one run writes. Safe between threads."""
+
+    def __init__(
+        self, sink: Sink, job_id: int, claim: int, *, max_lines: int, max_bytes: int
+    ) -> None:
+        self._sink = sink
+        self._job_id = job_id
+        self._claim = claim
+        self._lines_left = max_lines
+        self._bytes_left = max_bytes
+        self._seq = 0
+        self._numbering = threading.Lock()
+
+    def write(self, text: str, color: str | None = None, level: str | None = None) -> None:
+        """Write one line, or a mark that says that the console is full."""
+        checked(color)
+        with self._numbering:
+            if self._lines_left <= 0:
+                return
+            # Cut before it is cleaned: a line may be larger than all that is kept.
+            kept = storable(text[: self._bytes_left + 1])
+            size = len(kept.encode())
+            if size > self._bytes_left:
+                kept = kept.encode()[: self._bytes_left].decode("utf-8", "ignore")
+                self._lines_left = 0
+            else:
+                self._lines_left -= 1
+                self._bytes_left -= size
+            if kept or not text:
+                self._put(kept, color, level, None)
+            if self._lines_left <= 0:
+                self._put(CUT, "yellow", None, None)
+
+    def bar(self, name: str, color: str | None) -> Callable[[float], None]:
+        """Begin a progress bar; returns what sets its value, from 0 to 100."""
+        checked(color)
+        with self._numbering:
+            # A bar is a row like a line: they, too, are counted.
+            seq = None if self._lines_left <= 0 else self._next()
+            self._lines_left -= 1
+        kept = storable(name, 200)
+
+        def put(value: float) -> None:
+            if seq is not None:
+                self._sink.write(self._entry(seq, kept, color, None, value))
+
+        return put
+
+    def _put(self, text: str, color: str | None, level: str | None, value: float | None) -> None:
+        self._sink.write(self._entry(self._next(), text, color, level, value))
+
+    def _next(self) -> int:
+        self._seq += 1
+        return self._seq
+
+    def _entry(
+        self, seq: int, text: str, color: str | None, level: str | None, value: float | None
+    ) -> Entry:
+        return Entry(self._job_id, self._claim, seq, time.monotonic(), text, color, level, value)
+
+
+class ProgressBar:
+    """A bar in the job's console. ``set`` it from 0 to 100."""
+
+    def __init__(self, put: Callable[[float], None], value: float = 0.0) -> None:
+        self._put = put
+        self._value = -1.0
+        self.set(value)
+
+    @property
+    def value(self) -> float:
+        """Where the bar stands, from 0 to 100."""
+        return self._value
+
+    def set(self, value: float) -> None:
+        """Move the bar. Raises ``ValueError`` unless ``value`` lies between 0 and 100."""
+        if not 0 <= value <= 100:
+            raise ValueError(f"a progress bar goes from 0 to 100, not to {value!r}")
+        if abs(value - self._value) >= BAR_STEP or (value in (0, 100) and value != self._value):
+            self._value = float(value)
+            self._put(self._value)
+
+
+def track(items: Iterable[T], bar: ProgressBar, total: int | None = None) -> Iterator[T]:
+    """Yield the items and move the bar along.
+
+    Without a length, known or given as ``total``, the bar moves only at the end. Should there be
+    more items than that, the bar waits at its place for the end.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    for done, item in enumerate(items):
+        if total:
+            bar.set(min(100.0, 100.0 * done / total))
+        yield item
+    bar.set(100)
+
+
+def checked(color: str | None) -> str | None:
+    """The colour, if it is one. Raises ``ValueError`` otherwise."""
+    if color is not None and color not in COLORS:
+        raise ValueError(f"{color!r} is no console colour; there are {', '.join(sorted(COLORS))}")
+    return color
+
+
+class Terminal:
+    """The sink of a context that belongs to no server: it prints."""
+
+    def write(self, entry: Entry) -> None:
+        if entry.progress is None:
+            print(entry.text)
+        else:
+            print(f"{entry.text or 'progress'}: {entry.progress:.1f} %")
+
+
+current_console: ContextVar[Console | None] = ContextVar("flask_recurring_console", default=None)
+"""The console of the run that the present code belongs to, if any."""
+
+LEVEL_COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+
+
+class ConsoleHandler(logging.Handler):
+    """Takes what a run logs into its console."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        console = current_console.get()
+        if console is None:
+            # Being a handler of the root logger, this one switches off Python's own last resort.
+            last = logging.lastResort
+            if last is not None and record.levelno >= last.level and _alone(self):
+                last.handle(record)
+            return
+        try:
+            console.write(
+                self.format(record),
+                color=LEVEL_COLORS.get(record.levelname),
+                level=record.levelname,
+            )
+        except Exception:
+            self.handleError(record)
+
+
+def capture_logging() -> None:
+    """Let what jobs log appear in their consoles, from now on and in the whole process.
+
+    Where the application has set up no logging at all, Python would drop everything below a
+    warning before any handler sees it; then, and only then, the root logger's level becomes INFO.
+    """
+    root = logging.getLogger()
+    if any(isinstance(handler, ConsoleHandler) for handler in root.handlers):
+        return
+    if not root.handlers and root.level == logging.WARNING:
+        root.setLevel(logging.INFO)
+    root.addHandler(ConsoleHandler())
+
+
+def _alone(handler: logging.Handler) -> bool:
+    return logging.getLogger().handlers == [handler]

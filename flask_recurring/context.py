@@ -1,0 +1,138 @@
+"""What a run knows of itself: ``JobContext``, and ``current_job`` that finds it from anywhere."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Iterator
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TypeVar, cast
+
+from werkzeug.local import LocalProxy
+
+from .console import Console, ProgressBar, Terminal, track
+from .errors import JobCancelled
+
+T = TypeVar("T")
+
+
+class JobContext:
+    """Handed to a run through a parameter annotated with this class.
+
+    ``job_id``, ``task``, ``attempt`` (1 for the first), ``queue``, ``recurring_id`` (None for a job
+    that was enqueued by itself) and ``due`` (the tick's own time, aware, in UTC; None for a job
+    that was triggered by hand) say which run it is.
+    """
+
+    __slots__ = (
+        "_cancel",
+        "_console",
+        "_reason",
+        "attempt",
+        "due",
+        "job_id",
+        "queue",
+        "recurring_id",
+        "task",
+    )
+
+    def __init__(
+        self,
+        *,
+        job_id: int,
+        task: str,
+        attempt: int,
+        queue: str,
+        console: Console,
+        recurring_id: str | None = None,
+        due: datetime | None = None,
+    ) -> None:
+        self.job_id = job_id
+        self.task = task
+        self.attempt = attempt
+        self.queue = queue
+        self.recurring_id = recurring_id
+        self.due = due
+        self._console = console
+        self._cancel: threading.Event | None = None
+        self._reason: str | None = None
+
+    def write_line(self, *values: object, color: str | None = None) -> None:
+        """Write one line to the job's console, the values parted by spaces as ``print`` does.
+
+        :param color: one of ``flask_recurring.COLORS``; ``ValueError`` for any other.
+        """
+        self._console.write(" ".join(map(str, values)), color)
+
+    def progress_bar(
+        self, name: str = "", value: float = 0.0, color: str | None = None
+    ) -> ProgressBar:
+        """Begin a progress bar in the job's console, at ``value`` from 0 to 100."""
+        return ProgressBar(self._console.bar(name, color), value)
+
+    def track(
+        self, items: Iterable[T], name: str = "", total: int | None = None, color: str | None = None
+    ) -> Iterator[T]:
+        """Yield the items while a progress bar moves along with them.
+
+        :param total: how many there are, for an iterable that doesn't know its length.
+        """
+        return track(items, self.progress_bar(name, color=color), total)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the run was asked to stop: deleted, past its time limit, or its server stops."""
+        return self._reason is not None
+
+    @property
+    def cancel_reason(self) -> str | None:
+        """Why the run was asked to stop, None if it was not."""
+        return self._reason
+
+    def raise_if_cancelled(self) -> None:
+        """Raise ``JobCancelled`` if the run was asked to stop."""
+        if self._reason is not None:
+            raise JobCancelled(self._reason)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but no longer than until the run is asked to stop. True if it was."""
+        return self._event().wait(seconds)
+
+    def cancel(self, reason: str) -> None:
+        """Ask the run to stop. The server calls this; a run ends only by looking at it."""
+        if self._reason is None:
+            self._reason = reason
+        self._event().set()
+
+    def _event(self) -> threading.Event:
+        # Made when it is needed: most runs never wait, and an event costs more than the rest.
+        if self._cancel is None:
+            with _making:
+                if self._cancel is None:
+                    self._cancel = threading.Event()
+                    if self._reason is not None:
+                        self._cancel.set()
+        return self._cancel
+
+    def __repr__(self) -> str:
+        return f"<JobContext {self.task} job {self.job_id}, attempt {self.attempt}>"
+
+
+_making = threading.Lock()
+
+current_context: ContextVar[JobContext] = ContextVar("flask_recurring_context")
+
+current_job: JobContext = cast(
+    JobContext,
+    LocalProxy(
+        current_context,
+        unbound_message="There is no current job: this code does not run inside one.",
+    ),
+)
+"""The context of the run that the present code belongs to. ``RuntimeError`` outside of one."""
+
+
+def terminal_context(task: str) -> JobContext:
+    """A context for calling a task as the plain function: its console is the terminal."""
+    console = Console(Terminal(), 0, 0, max_lines=1_000_000, max_bytes=2**30)
+    return JobContext(job_id=0, task=task, attempt=1, queue="default", console=console)

@@ -1,0 +1,469 @@
+"""The Scheduler: what an application imports, decorates with and calls."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from weakref import WeakKeyDictionary
+from zoneinfo import ZoneInfo
+
+from flask import Flask, current_app, has_app_context
+
+from .access import Hook
+from .binding import EXTENSION, Binding
+from .context import JobContext
+from .cron import CronExpression
+from .errors import ConfigurationError, UnknownTaskError
+from .job import Job, JobState
+from .names import validate_id, validate_queue
+from .recurring import Definition, RecurringJob
+from .retry import Retry, RetryPolicy
+from .serving import watch
+from .settings import Settings
+from .store import NewJob, Recurring
+from .task import Call, CallOptions, Task, TaskOptions, checked_priority, checked_timeout
+
+if TYPE_CHECKING:
+    from flask_sqlalchemy import SQLAlchemy
+
+    from .task import SomeSession
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+FINISHED = (JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED)
+
+
+class Decorator(Protocol):
+    """Makes a task of a function. The context is no part of what its callers pass."""
+
+    @overload
+    def __call__(self, function: Task[P, R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[JobContext, P], R], /) -> Task[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class Scheduler:
+    """Recurring and background jobs for Flask applications.
+
+    Made unbound, filled by decorators, and set up on one or more applications by ``init_app``. It
+    keeps no state about an application in itself: that is looked up by the current application, or
+    by the only one there is.
+
+    :param app: set up on this application at once.
+    :param db: a Flask-SQLAlchemy object whose engine to use, unless a setting names a database.
+    :param connection_factory: returns a new psycopg connection, in place of an address.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        db: SQLAlchemy | None = None,
+        *,
+        connection_factory: Callable[[], Any] | None = None,
+    ) -> None:
+        self.tasks: dict[str, Task[..., Any]] = {}
+        self.hooks: list[Hook] = []
+        self._definitions: dict[str, Definition] = {}
+        self._connection_factory = connection_factory
+        self._bindings: WeakKeyDictionary[Flask, Binding] = WeakKeyDictionary()
+        self._lock = threading.Lock()
+        if app is not None:
+            self.init_app(app, db)
+
+    def init_app(
+        self,
+        app: Flask,
+        db: SQLAlchemy | None = None,
+        *,
+        connection_factory: Callable[[], Any] | None = None,
+    ) -> None:
+        """Set the scheduler up on an application: settings, dashboard, commands and server.
+
+        Does not touch the database. Raises ``ConfigurationError`` for a setting that is wrong or
+        unknown, and if a scheduler is set up on the application already.
+        """
+        if EXTENSION in app.extensions:
+            raise ConfigurationError(f"a scheduler is set up on {app.name!r} already")
+        config = dict(app.config)
+        factory = connection_factory or self._connection_factory
+        if factory is not None:
+            config["RECURRING_CONNECTION_FACTORY"] = factory
+        settings = Settings.from_config(config)
+        binding = Binding(self, app, settings, db)
+        self._bindings[app] = binding
+        app.extensions[EXTENSION] = self
+        from .cli import commands
+
+        app.cli.add_command(commands)
+        if settings.dashboard_enabled:
+            from .dashboard import create_blueprint
+
+            app.register_blueprint(create_blueprint(binding))
+        if settings.worker_enabled:
+            watch(binding)
+
+    # -- declaring
+
+    def task(
+        self,
+        name: str | None = None,
+        *,
+        queue: str = "default",
+        priority: int = 0,
+        retry: Retry = None,
+        timeout: timedelta | float | None = None,
+    ) -> Decorator:
+        """Register a function as a task.
+
+        :param name: what the database knows it by; ``module.function`` by default. Servers run only
+            jobs whose task they know, so a name that is changed leaves its waiting jobs behind.
+        :param queue: where its jobs wait.
+        :param priority: smaller runs first, within a queue.
+        :param retry: how often a failed run is tried again: a number, False, or a ``RetryPolicy``.
+        :param timeout: seconds or a timedelta after which a run is asked to stop.
+        """
+        if callable(name):
+            raise ConfigurationError("write @scheduler.task() with its parentheses")
+        if name is not None:
+            validate_id(name, "task name")
+        defaults = TaskOptions.of(queue=queue, priority=priority, retry=retry, timeout=timeout)
+
+        def decorate(function: Any) -> Task[..., Any]:
+            return self._register(function, name, defaults)
+
+        return cast(Decorator, decorate)
+
+    def recurring(
+        self,
+        id: str,
+        cron: str,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        timezone: str = "UTC",
+        name: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        retry: Retry = None,
+        timeout: timedelta | float | None = None,
+    ) -> Decorator:
+        """Register a function as a task, if it isn't one, and give it a schedule.
+
+        May stand several times on a function, with different ids. On a function that is a task
+        already, the task's options stay and those given here are for this schedule's jobs.
+
+        :param id: names the recurring job in the database. The same id in two applications is one
+            recurring job, and the one written last stands.
+        :param cron: five fields, six with the seconds first, or a macro such as ``@hourly``.
+        :param args: what the function is called with, and ``kwargs`` likewise.
+        :param timezone: IANA name of the zone that the expression is meant in.
+        """
+        validate_id(id, "recurring job id")
+        _check_schedule(cron, timezone)
+        defaults = TaskOptions.of(
+            queue="default" if queue is None else queue,
+            priority=0 if priority is None else priority,
+            retry=retry,
+            timeout=timeout,
+        )
+
+        def decorate(function: Any) -> Task[..., Any]:
+            if isinstance(function, Task):
+                task = function
+                self._check_own(task)
+            else:
+                task = self._register(function, name, defaults)
+            if id in self._definitions:
+                raise ConfigurationError(
+                    f"the recurring job id {id!r} is declared twice in this application"
+                )
+            self._declare(
+                _definition(
+                    task,
+                    id,
+                    cron,
+                    timezone,
+                    args,
+                    kwargs or {},
+                    queue=queue,
+                    priority=priority,
+                    retry=retry,
+                    timeout=timeout,
+                )
+            )
+            return task
+
+        return cast(Decorator, decorate)
+
+    def authorization(self, hook: Hook) -> Hook:
+        """Let the function decide who may do what in the dashboard; the lowest answer counts."""
+        self.hooks.append(hook)
+        return hook
+
+    def _register(self, function: Any, name: str | None, defaults: TaskOptions) -> Task[..., Any]:
+        if isinstance(function, Task):
+            raise ConfigurationError(
+                f"{function.name!r} is a task already; put @scheduler.recurring above "
+                "@scheduler.task, not below it"
+            )
+        task: Task[..., Any] = Task(function, self, name=name, defaults=defaults)
+        known = self.tasks.get(task.name)
+        if known is not None and _origin(known.function) != _origin(function):
+            raise ConfigurationError(
+                f"two functions are registered as the task {task.name!r}; give one of them a name"
+            )
+        # Not changed in place: servers iterate over it.
+        self.tasks = self.tasks | {task.name: task}
+        return task
+
+    def _declare(self, definition: Definition) -> None:
+        with self._lock:
+            self._definitions = self._definitions | {definition.id: definition}
+        for binding in list(self._bindings.values()):
+            if binding.server is not None:
+                binding.server.definitions_changed()
+
+    def _check_own(self, task: Task[..., Any]) -> None:
+        if self.tasks.get(task.name) is not task:
+            raise ConfigurationError(f"the task {task.name!r} belongs to another scheduler")
+
+    def definitions(self) -> list[Definition]:
+        """The recurring jobs that the code declares."""
+        return list(self._definitions.values())
+
+    # -- applications
+
+    def binding_of(self, app: Flask) -> Binding:
+        """What an application has of this scheduler."""
+        binding = self._bindings.get(app)
+        if binding is None:
+            raise ConfigurationError(
+                f"this scheduler is not set up on {app.name!r}: call scheduler.init_app(app)"
+            )
+        return binding
+
+    @property
+    def binding(self) -> Binding:
+        """The binding of the current application, or of the only one that there is."""
+        if has_app_context():
+            return self.binding_of(current_app._get_current_object())  # type: ignore[attr-defined]
+        bindings = list(self._bindings.values())
+        if len(bindings) == 1:
+            return bindings[0]
+        if not bindings:
+            raise ConfigurationError(
+                "the scheduler is not set up on an application: call scheduler.init_app(app)"
+            )
+        raise ConfigurationError(
+            "the scheduler is set up on several applications: say which one is meant by "
+            "'with app.app_context():'"
+        )
+
+    # -- jobs
+
+    def enqueue(self, task: Task[P, Any] | str, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """Run a task in the background, given as itself or by its name."""
+        return self._task(task).enqueue(*args, **kwargs)
+
+    def enqueue_many(self, calls: Iterable[Call], session: SomeSession | None = None) -> list[int]:
+        """Enqueue any number of calls, all or none; returns their jobs' ids in order.
+
+        :param calls: any iterable of ``task.call(…)``; it is read as it is written.
+        :param session: enqueue within this session's transaction.
+        """
+        binding = self.binding
+        jobs = (_new(call) for call in calls)
+        if session is not None:
+            return [job.id for job in binding.write(list(jobs), session)]
+        return binding.ready_store().jobs.insert_many(jobs)
+
+    def get_job(self, id: int) -> Job | None:
+        """The job as it stands, or None if there is none with this id (any more)."""
+        return self.binding.ready_store().jobs.get(id)
+
+    def requeue(self, id: int) -> bool:
+        """Let a finished or scheduled job run now. False if there is nothing to do."""
+        return self.binding.ready_store().jobs.requeue(id)
+
+    def delete(self, id: int) -> bool:
+        """Mark a job Deleted; one that runs is asked to stop. False if there is nothing to do."""
+        return self.binding.ready_store().jobs.delete(id)
+
+    def purge(self, older_than: timedelta, states: JobState | Iterable[JobState] = FINISHED) -> int:
+        """Delete jobs that finished longer ago, with their attempts and consoles.
+
+        :param older_than: age since the job finished.
+        :param states: which of the final states; all of them by default.
+        :return: how many jobs were deleted.
+        """
+        if not isinstance(older_than, timedelta) or older_than < timedelta(0):
+            raise ConfigurationError(
+                f"older_than must be a timedelta that is not negative, not {older_than!r}"
+            )
+        wanted = [states] if isinstance(states, str) else list(states)
+        try:
+            chosen = [JobState(state) for state in wanted]
+        except ValueError as error:
+            raise ConfigurationError(f"states: {error}") from None
+        unfinished = [state.value for state in chosen if not state.finished]
+        if unfinished:
+            raise ConfigurationError(
+                f"only finished jobs can be purged, not those that are {', '.join(unfinished)}"
+            )
+        return self.binding.ready_store().jobs.purge(older_than, chosen)
+
+    def write(self, job: NewJob, session: SomeSession | None) -> Job:
+        """Write a job that a task made. Used by ``Task``."""
+        return self.binding.write([job], session)[0]
+
+    def _task(self, task: Task[P, R] | str) -> Task[P, R]:
+        if isinstance(task, Task):
+            return task
+        found = self.tasks.get(task)
+        if found is None:
+            near = difflib.get_close_matches(str(task), self.tasks, n=1)
+            raise UnknownTaskError(
+                f"no task is registered as {task!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+            )
+        return cast("Task[P, R]", found)
+
+    # -- recurring jobs
+
+    def add_or_update(
+        self,
+        id: str,
+        task: Task[..., Any] | str,
+        cron: str,
+        *,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        timezone: str = "UTC",
+        queue: str | None = None,
+        priority: int | None = None,
+        retry: Retry = None,
+        timeout: timedelta | float | None = None,
+    ) -> None:
+        """Create a recurring job at run time, or change the one with this id.
+
+        With nothing changed it writes nothing. A changed cron or zone sets the next tick anew.
+        """
+        validate_id(id, "recurring job id")
+        _check_schedule(cron, timezone)
+        definition = _definition(
+            self._task(task),
+            id,
+            cron,
+            timezone,
+            args,
+            kwargs or {},
+            queue=queue,
+            priority=priority,
+            retry=retry,
+            timeout=timeout,
+        )
+        self._recurring().save([definition])
+
+    def remove(self, id: str) -> None:
+        """Delete a recurring job; its jobs stay. ``UnknownRecurringJobError`` if there is none."""
+        self._recurring().remove(id)
+
+    def trigger(self, id: str) -> Job:
+        """Run a recurring job now, beside its schedule, and return the new job."""
+        recurring = self._recurring()
+        job = self.get_job(recurring.trigger(id))
+        assert job is not None
+        return job
+
+    def pause(self, id: str) -> None:
+        """Let a recurring job have no ticks until it is resumed."""
+        self._recurring().pause(id)
+
+    def resume(self, id: str) -> None:
+        """Let a paused recurring job tick again, from its next due time on."""
+        self._recurring().resume(id)
+
+    def get_recurring(self, id: str) -> RecurringJob | None:
+        """The recurring job with this id, None if there is none."""
+        return self._recurring().get(id)
+
+    def list_recurring(self) -> list[RecurringJob]:
+        """All recurring jobs in the database, in the order of their ids."""
+        return self._recurring().all()
+
+    def _recurring(self) -> Recurring:
+        binding = self.binding
+        binding.define()
+        return binding.ready_store().recurring
+
+    # -- queues
+
+    def pause_queue(self, name: str) -> None:
+        """Let servers take nothing more from a queue. What runs goes on to its end."""
+        self.binding.ready_store().queues.pause(validate_queue(name))
+
+    def resume_queue(self, name: str) -> None:
+        """Let servers take from the queue again."""
+        self.binding.ready_store().queues.resume(validate_queue(name))
+
+
+def _definition(
+    task: Task[..., Any],
+    id: str,
+    cron: str,
+    timezone: str,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    queue: str | None,
+    priority: int | None,
+    retry: Retry,
+    timeout: timedelta | float | None,
+) -> Definition:
+    options = CallOptions(
+        queue=task.defaults.queue if queue is None else validate_queue(queue),
+        priority=task.defaults.priority if priority is None else checked_priority(priority),
+        retry=None if retry is None else RetryPolicy.of(retry),
+        timeout=checked_timeout(timeout),
+    )
+    return Definition(
+        id=id,
+        task=task.name,
+        arguments=task.signature.pack(args, kwargs),
+        queue=options.queue,
+        priority=options.priority,
+        cron=cron,
+        timezone=timezone,
+        options=options.encoded(),
+    )
+
+
+def _check_schedule(cron: str, timezone: str) -> None:
+    expression = CronExpression(cron)
+    if not isinstance(timezone, str):
+        raise ConfigurationError(f"timezone is the name of a zone, not {timezone!r}")
+    try:
+        ZoneInfo(timezone)
+    except Exception:
+        raise ConfigurationError(
+            f"timezone {timezone!r} is not known; use an IANA name such as 'Europe/Berlin' or 'UTC'"
+        ) from None
+    if not expression.fires():
+        raise ConfigurationError(f"cron {cron!r} never fires: there is no such date")
+
+
+def _new(call: Call) -> NewJob:
+    if not isinstance(call, Call):
+        raise ConfigurationError(f"enqueue_many takes calls made by task.call(…), not {call!r}")
+    return call.new
+
+
+def _origin(function: Callable[..., Any]) -> tuple[str, str]:
+    """Where a function was written: the same after its module was loaded once more."""
+    return getattr(function, "__module__", ""), getattr(function, "__qualname__", "")

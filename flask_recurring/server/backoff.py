@@ -1,0 +1,37 @@
+"""How long a loop waits after an error, and how often it speaks of it."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+logger = logging.getLogger("flask_recurring")
+
+FIRST = 0.1
+LONGEST = 3.0
+"""Seconds: a database that comes back is found within this time."""
+
+
+class Backoff:
+    """Pauses that grow with each failure in a row, told once and taken back when it is over."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._failures = 0
+
+    def failed(self, error: BaseException) -> float:
+        """Note a failure; returns the seconds to wait before the next try."""
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning(
+                "%s: %s. Trying again until it works.", self._what, " ".join(str(error).split())
+            )
+            logger.debug("%s failed", self._what, exc_info=error)
+        longest = min(LONGEST, FIRST * 2 ** min(self._failures - 1, 10))
+        return random.uniform(longest / 2, longest)
+
+    def succeeded(self) -> None:
+        """Note that it works."""
+        if self._failures:
+            logger.warning("%s: works again after %d failures.", self._what, self._failures)
+            self._failures = 0

@@ -1,0 +1,259 @@
+"""Takes jobs from the database, in batches, as many as can be run soon.
+
+**When it looks.** After a hint, at once. When the first scheduled job of a lane is due, then. Else
+once in a poll interval, because a hint may be lost. While claims come back full, without a pause.
+
+**Where it looks.** In the lanes (a queue at a priority) that a *survey* found, in the order of the
+queues' precedence and then of priority. A hint names its lane, so a new one is known at once.
+
+**Marks.** Behind a snapshot that is held for minutes, or behind many jobs of tasks that only other
+applications know, each claim has to step over the same dead or foreign entries again. While claims
+are slow for that reason, and only then, a lane is entered at the largest ``run_at`` that was taken
+from it, and a *sweep* without marks comes along now and then, so that a job whose transaction
+committed late is found too. The sweep's interval grows with what it costs.
+
+**Taking turns.** When several idle hosts hear the same hint, the one that is busier, or had the
+last tick, waits for a moment, so that the load is shared.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from ..store import Hint, Link, Store, Topic
+from ..store.claim import Claimed, Lane
+from .backoff import Backoff
+from .clock import Clock
+from .stock import Stock
+from .wakeup import Wakeup
+
+SLOW = 0.003
+SLOW_PER_JOB = 0.0001
+"""Seconds: a claim that takes longer than this, plus this for each job, walks over too much."""
+
+SWEEP_INTERVAL = 1.0
+SWEEP_COST = 20
+"""A sweep comes once in this many seconds, or after this many times what it took."""
+
+LOOK_AGAIN = 0.004
+"""Seconds after a hint to look once more: senders leave out hints that follow too closely."""
+
+STALE = 1.0
+"""Seconds after which jobs that wait behind slow ones are given back."""
+
+TURN = 0.004
+"""Seconds that a host with the last tick lets the others go first."""
+
+
+class Claimer:
+    """Keeps the stock filled, on a thread and a connection of its own."""
+
+    def __init__(
+        self,
+        store: Store,
+        link: Link,
+        stock: Stock,
+        wakeup: Wakeup,
+        clock: Clock,
+        *,
+        server_id: Callable[[], int],
+        tasks: Callable[[], Sequence[str]],
+        queues: Sequence[str],
+        poll_interval: float,
+        peers: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._driver = store.database.driver
+        self._link = link
+        self._stock = stock
+        self._wakeup = wakeup
+        self._clock = clock
+        self._server_id = server_id
+        self._tasks = tasks
+        self._rank = {name: place for place, name in enumerate(queues)}
+        self._poll_interval = poll_interval
+        self._peers = peers
+        self._lanes: dict[tuple[str, int], Lane] = {}
+        self._survey_at = 0.0
+        self._look_at: float | None = 0.0
+        self._slow = False
+        self._sweep_at = 0.0
+        self._had_last_tick = False
+        self._must_recover = False
+        self._stopping = False
+        self._backoff = Backoff("Taking jobs")
+
+    def run(self) -> None:
+        """Claim until ``stop`` is called."""
+        while not self._stopping:
+            try:
+                self._step()
+            except Exception as error:
+                pause = self._backoff.failed(error)
+                self._link.close()
+                # A claim may have been committed although its reply never came.
+                self._must_recover = True
+                self._survey_at = 0.0
+                time.sleep(pause)
+            else:
+                self._backoff.succeeded()
+        self._link.close()
+
+    def stop(self) -> None:
+        """Take no more."""
+        self._stopping = True
+        self._wakeup.poke()
+        self._stock.room_made.set()
+
+    def _step(self) -> None:
+        room = self._stock.room()
+        if room == 0:
+            self._wait_for_room()
+            return
+        hints = self._wakeup.take()
+        moment = time.monotonic()
+        if self._must_recover:
+            self._recover()
+        if moment >= self._survey_at:
+            self._survey(moment)
+        if hints:
+            self._heed(hints, moment)
+        if self._look_at is not None and moment >= self._look_at:
+            self._look(room)
+            return
+        until = self._survey_at if self._look_at is None else min(self._look_at, self._survey_at)
+        if not self._wakeup.wait(until - moment):
+            return
+        self._give_way()
+
+    def _wait_for_room(self) -> None:
+        self._stock.wait_for_room()
+        if self._stopping:
+            return
+        if not self._stock.room_made.wait(STALE / 2) and self._stock.stale(STALE):
+            self._give_back()
+        # What became due meanwhile is found by looking, not by a hint.
+        self._look_at = 0.0
+
+    def _give_back(self) -> None:
+        jobs = self._stock.empty()
+        if jobs:
+            with self._link.use() as connection:
+                self._driver.hand_back(connection, [(job.id, job.claim) for job in jobs])
+                for queue, priority in {(job.queue, job.priority) for job in jobs}:
+                    self._driver.announce(connection, Hint(Topic.JOB, queue, priority))
+            self._stock.written([job.id for job in jobs])
+
+    def _recover(self) -> None:
+        """Give back what the database says is here and is not."""
+        with self._link.use() as connection:
+            held = self._stock.snapshot()
+            strays = [
+                (job_id, claim)
+                for job_id, claim in self._store.jobs.claimed_by(connection, self._server_id())
+                if held.get(job_id) != claim
+            ]
+            if strays:
+                self._driver.hand_back(connection, strays)
+        self._must_recover = False
+        self._look_at = 0.0
+
+    def _survey(self, moment: float) -> None:
+        with self._link.use() as connection:
+            before = time.monotonic()
+            survey = self._driver.survey(connection)
+            self._clock.set(survey.now, (before + time.monotonic()) / 2)
+        marks = {place: lane.mark for place, lane in self._lanes.items()}
+        self._lanes = {}
+        next_run_at: datetime | None = None
+        for lane in survey.lanes:
+            if lane.paused or not self._serves(lane.queue):
+                continue
+            place = (lane.queue, lane.priority)
+            lane.mark = marks.get(place)
+            self._lanes[place] = lane
+            if lane.next_run_at is not None and (
+                next_run_at is None or lane.next_run_at < next_run_at
+            ):
+                next_run_at = lane.next_run_at
+        cost = time.monotonic() - before
+        pause = max(self._poll_interval * random.uniform(0.8, 1.2), SWEEP_COST * cost)
+        self._survey_at = moment + pause
+        if next_run_at is not None:
+            due = self._clock.monotonic(next_run_at)
+            if due <= moment or self._look_at is None or due < self._look_at:
+                self._look_at = max(due, moment)
+
+    def _serves(self, queue: str) -> bool:
+        return queue in self._rank or "*" in self._rank
+
+    def _heed(self, hints: set[Hint], moment: float) -> None:
+        for hint in hints:
+            if hint.topic in (Topic.JOB, Topic.TICK):
+                place = (hint.queue, hint.priority)
+                if place not in self._lanes and self._serves(hint.queue):
+                    self._lanes[place] = Lane(*place)
+            elif hint.topic is Topic.ANY:
+                self._survey(moment)
+        self._look_at = 0.0
+
+    def _give_way(self) -> None:
+        """Let a host that has less to do, or didn't have the last tick, be the first."""
+        if self._peers() == 0 or self._driver.name == "sqlite":
+            return
+        pause = TURN / 2 * len(self._stock.running) / self._stock.threads
+        if self._had_last_tick:
+            pause += TURN
+        if pause > 0:
+            time.sleep(pause + random.uniform(0, TURN / 4))
+
+    def _look(self, room: int) -> None:
+        self._look_at = None
+        lanes = self._in_order()
+        if not lanes:
+            return
+        moment = time.monotonic()
+        sweeping = not self._slow or moment >= self._sweep_at
+        with self._link.use() as connection:
+            jobs = self._driver.claim(
+                connection,
+                server_id=self._server_id(),
+                lanes=[Lane(lane.queue, lane.priority) for lane in lanes] if sweeping else lanes,
+                tasks=self._tasks(),
+                limit=room,
+            )
+        cost = time.monotonic() - moment
+        if sweeping:
+            self._slow = cost > SLOW + SLOW_PER_JOB * len(jobs)
+            self._sweep_at = moment + max(SWEEP_INTERVAL, SWEEP_COST * cost)
+        self._stock.put(jobs)
+        self._note(jobs, exhausted=len(jobs) < room)
+        if jobs:
+            self._had_last_tick = jobs[-1].due is not None
+        if len(jobs) == room:
+            self._look_at = 0.0
+        elif jobs:
+            self._look_at = time.monotonic() + LOOK_AGAIN
+
+    def _note(self, jobs: Sequence[Claimed], *, exhausted: bool) -> None:
+        for job in jobs:
+            lane = self._lanes.get((job.queue, job.priority))
+            if lane is not None and (lane.mark is None or job.run_at > lane.mark):
+                lane.mark = job.run_at
+        if exhausted and (now := self._clock.now()) is not None:
+            # All that was due was seen, whoever may run it: begin shortly before now next time.
+            recent = now - timedelta(seconds=SWEEP_INTERVAL)
+            for lane in self._lanes.values():
+                if lane.mark is None or lane.mark < recent:
+                    lane.mark = recent
+
+    def _in_order(self) -> list[Lane]:
+        """Lanes by the queues' precedence and by priority; equals in an order drawn anew."""
+        lanes = list(self._lanes.values())
+        random.shuffle(lanes)
+        rest = self._rank.get("*", 0)
+        lanes.sort(key=lambda lane: (self._rank.get(lane.queue, rest), lane.priority))
+        return lanes

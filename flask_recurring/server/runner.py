@@ -1,0 +1,222 @@
+"""A worker: runs one job after the other and says how each ended."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from ..console import Console, current_console
+from ..context import JobContext, current_context
+from ..errors import JobCancelled
+from ..result import encode_result
+from ..retry import RetryPolicy
+from ..store.claim import Claimed
+from ..store.completion import Outcome, Setback, Success
+from ..store.text import storable
+from ..task import Task
+from .backoff import logger
+from .completer import Completer
+from .stock import Run, Stock
+
+STOPPING = "the server is stopping"
+DELETED = "the job was deleted"
+TIMED_OUT = "the run took longer than its time limit"
+
+_rng = random.Random()
+
+LONGEST_MESSAGE = 2_000
+LONGEST_TRACEBACK = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What an application's jobs need in order to run.
+
+    ``scope`` gives a fresh context for each run: in Flask, the application context.
+    """
+
+    tasks: Mapping[str, Task[..., Any]]
+    scope: Callable[[], AbstractContextManager[Any]]
+
+
+class Runner:
+    """Runs jobs, on as many threads at once as call ``work``."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        stock: Stock,
+        completer: Completer,
+        *,
+        console_lines: int,
+        console_bytes: int,
+        time_limit_set: Callable[[JobContext, float], None],
+    ) -> None:
+        self._workload = workload
+        self._stock = stock
+        self._completer = completer
+        self._console_lines = console_lines
+        self._console_bytes = console_bytes
+        self._time_limit_set = time_limit_set
+
+    def work(self) -> None:
+        """Run jobs until the stock says that it is over."""
+        while (job := self._stock.take()) is not None:
+            self.run(job)
+
+    def run(self, job: Claimed) -> None:
+        """Run one job. Whatever it does, this returns."""
+        started = time.monotonic()
+        console = Console(
+            self._completer,
+            job.id,
+            job.claim,
+            max_lines=self._console_lines,
+            max_bytes=self._console_bytes,
+        )
+        context = JobContext(
+            job_id=job.id,
+            task=job.task,
+            attempt=job.attempt,
+            queue=job.queue,
+            console=console,
+            recurring_id=job.recurring_id,
+            due=job.due,
+        )
+        self._stock.running[job.id] = Run(job, context, started)
+        context_token = current_context.set(context)
+        console_token = current_console.set(console)
+        options: dict[str, Any] = {}
+        try:
+            if job.options is not None:
+                options = msgspec.json.decode(job.options)
+            task = self._workload.tasks[job.task]
+            timeout = options.get("timeout", task.defaults.timeout)
+            if timeout is not None:
+                self._time_limit_set(context, started + timeout)
+            args, kwargs = task.signature.unpack(job.arguments)
+            with self._workload.scope():
+                returned = task.run(context, args, kwargs)
+        except BaseException as error:
+            # All of them: a job that calls sys.exit has failed, and the worker goes on.
+            end: Success | Setback = self._setback(job, context, options, started, error)
+        else:
+            end = self._success(job, console, started, returned)
+        finally:
+            current_console.reset(console_token)
+            current_context.reset(context_token)
+            self._stock.running.pop(job.id, None)
+        self._stock.finished(end.finished - started)
+        if isinstance(end, Success):
+            self._completer.succeeded(end)
+        else:
+            self._completer.set_back(end)
+
+    def _success(self, job: Claimed, console: Console, started: float, returned: Any) -> Success:
+        finished = time.monotonic()
+        result = None
+        if returned is not None:
+            try:
+                result = encode_result(returned)
+            except ValueError as error:
+                console.write(f"The result was not kept: {error}", "yellow", "WARNING")
+        return Success(job.id, job.claim, started, finished, result, job.task, job.waited)
+
+    def _setback(
+        self,
+        job: Claimed,
+        context: JobContext,
+        options: dict[str, Any],
+        started: float,
+        error: BaseException,
+    ) -> Setback:
+        reason = context.cancel_reason
+        outcome = Outcome.FAILED
+        if isinstance(error, JobCancelled) and reason == STOPPING:
+            outcome = Outcome.HANDED_BACK
+        elif isinstance(error, JobCancelled) and reason == DELETED:
+            outcome = Outcome.CANCELLED
+        retry_in = None
+        if outcome is Outcome.FAILED:
+            retry = self._retry(job, options)
+            if job.attempt <= retry.attempts:
+                retry_in = retry.delay(job.attempt, _rng)
+            logger.warning(
+                "Job %d (%s), attempt %d: %s%s",
+                job.id,
+                job.task,
+                job.attempt,
+                storable(f"{type(error).__name__}: {error}", 300),
+                "" if retry_in is None else f". Next attempt in {retry_in:.0f} s.",
+            )
+        return setback(
+            job,
+            outcome,
+            started,
+            kind=type(error).__name__,
+            message=_message(error),
+            trace=_trace(error) if outcome is Outcome.FAILED else None,
+            retry_in=retry_in,
+        )
+
+    def _retry(self, job: Claimed, options: dict[str, Any]) -> RetryPolicy:
+        if "retry" in options:
+            return RetryPolicy.from_json(options["retry"])
+        task = self._workload.tasks.get(job.task)
+        return RetryPolicy() if task is None else task.defaults.retry
+
+
+def setback(
+    job: Claimed,
+    outcome: Outcome,
+    started: float,
+    *,
+    kind: str,
+    message: str,
+    trace: str | None = None,
+    retry_in: float | None = None,
+) -> Setback:
+    """The end of a run that did not succeed, now."""
+    return Setback(
+        id=job.id,
+        claim=job.claim,
+        attempt=job.attempt,
+        outcome=outcome,
+        started=started,
+        finished=time.monotonic(),
+        retry_in=retry_in,
+        error_type=storable(kind, 200),
+        message=storable(message, LONGEST_MESSAGE),
+        traceback=trace,
+        task=job.task,
+        waited=job.waited,
+        queue=job.queue,
+        priority=job.priority,
+    )
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception as broken:  # somebody's __str__ may raise
+        return f"(its message can't be shown: {type(broken).__name__})"
+
+
+def _trace(error: BaseException) -> str:
+    # Without the frame of this module: it says nothing about the job.
+    inner = error.__traceback__.tb_next if error.__traceback__ is not None else None
+    try:
+        text = "".join(traceback.format_exception(type(error), error, inner))
+    except Exception as broken:
+        text = f"(the traceback can't be shown: {type(broken).__name__})"
+    if len(text) > LONGEST_TRACEBACK:
+        half = LONGEST_TRACEBACK // 2
+        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
+    return storable(text)

@@ -1,0 +1,326 @@
+"""One server: starts its threads, watches over their connections, and stops them in order."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from ..console import capture_logging
+from ..store import Hint, Link, NewServer, Store, Topic
+from ..store.completion import Outcome
+from .backoff import Backoff, logger
+from .claimer import Claimer
+from .clock import Clock
+from .completer import Completer
+from .control import Control
+from .heart import Heart
+from .janitor import Janitor, Retention
+from .listener import Listener
+from .runner import STOPPING, Runner, Workload, setback
+from .stock import Stock
+from .ticker import Ticker
+from .timekeeper import Timekeeper
+from .wakeup import Wakeup
+
+WATCH_INTERVAL = 1.0
+"""Seconds between two looks at connections that may hang."""
+
+LAST_WORD = 0.5
+"""Seconds that a run has, after the grace time, to notice that it is to stop."""
+
+CLOSING = 5.0
+"""Seconds that the last writes may take when the server stops."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerConfig:
+    """How a server works. Times are in seconds."""
+
+    application: str
+    version: str
+    threads: int
+    queues: tuple[str, ...]
+    retention: Retention
+    name: str | None = None
+    poll_interval: float = 1.0
+    shutdown_timeout: float = 8.0
+    heartbeat_interval: float = 2.0
+    server_timeout: float = 120.0
+    console_max_lines: int = 10_000
+    console_max_bytes: int = 1_048_576
+
+
+class Server:
+    """Takes jobs and runs them, from ``start`` to ``stop``. A stopped server is not started again.
+
+    :param define: writes the application's recurring jobs; called before the first tick.
+    """
+
+    def __init__(
+        self, store: Store, workload: Workload, config: ServerConfig, define: Callable[[], None]
+    ) -> None:
+        self.store = store
+        self.config = config
+        self.name = config.name or f"{socket.gethostname()}:{os.getpid()}"
+        self.id = 0
+        self.ready = threading.Event()
+        """Set when the server takes jobs."""
+        self._workload = workload
+        self._define = define
+        self._definitions_changed = False
+        self._stop_asked = threading.Event()
+        self._hurry = threading.Event()
+        self._look = threading.Event()
+        self._stopped = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+        database = store.database
+        self._links = {
+            role: database.link(role) for role in ("claim", "complete", "control", "listen")
+        }
+        self._stock = Stock(config.threads)
+        self._wakeup = Wakeup()
+        self._clock = Clock()
+        self._timekeeper = Timekeeper(self._stock, self._look.set)
+        self._completer = Completer(store, self._links["complete"], self._stock, self._my_id)
+        self._runner = Runner(
+            workload,
+            self._stock,
+            self._completer,
+            console_lines=config.console_max_lines,
+            console_bytes=config.console_max_bytes,
+            time_limit_set=self._timekeeper.limit,
+        )
+        self._heart = Heart(
+            store,
+            self._stock,
+            server_id=self._my_id,
+            sign_on_again=self._sign_on_again,
+            interval=config.heartbeat_interval,
+            timeout=config.server_timeout,
+        )
+        self._listener = Listener(store, self._links["listen"], self._heard)
+        self._ticker = Ticker(store, self._clock, tasks=self._tasks, tell=self._tell_of_tick)
+        self._claimer = Claimer(
+            store,
+            self._links["claim"],
+            self._stock,
+            self._wakeup,
+            self._clock,
+            server_id=self._my_id,
+            tasks=self._tasks,
+            queues=config.queues,
+            poll_interval=config.poll_interval,
+            peers=lambda: self._heart.peers,
+        )
+        self._control = Control(
+            self._links["control"], [self._heart, self._ticker, Janitor(store, config.retention)]
+        )
+        self._supervisor = threading.Thread(
+            target=self._supervise, name="recurring-supervisor", daemon=True
+        )
+
+    # -- life
+
+    def start(self) -> None:
+        """Start in the background; returns at once, also while the database is down."""
+        self._supervisor.start()
+
+    def stop(self, grace: float | None = None) -> None:
+        """Stop in order: take no more, let runs end for a while, give back what did not.
+
+        :param grace: seconds that runs have to come to their end; by default the configured ones.
+        """
+        grace = self.config.shutdown_timeout if grace is None else grace
+        self._stop_asked.set()
+        self._look.set()
+        if self._supervisor.ident is None:
+            return
+        if self._supervisor is not threading.current_thread():
+            self._supervisor.join(CLOSING)
+        if self.ready.is_set() and not self._stopped.is_set():
+            self._wind_down(grace)
+        self._stopped.set()
+
+    def hurry(self) -> None:
+        """Cut the grace time of a stop that is under way."""
+        self._hurry.set()
+
+    def definitions_changed(self) -> None:
+        """Write the application's recurring jobs again, soon: there is a new one."""
+        self._definitions_changed = True
+        self._look.set()
+
+    @property
+    def running(self) -> bool:
+        """Whether the server takes jobs now."""
+        return self.ready.is_set() and not self._stop_asked.is_set()
+
+    def _supervise(self) -> None:
+        if not self._set_up():
+            return
+        capture_logging()
+        self.store.subscribe(self._heard)
+        self._spawn("claimer", self._claimer.run)
+        self._spawn("completer", self._completer.run)
+        self._spawn("control", self._control.run)
+        self._spawn("listener", self._listener.run)
+        for number in range(self.config.threads):
+            self._spawn(f"worker-{number}", self._runner.work)
+        self.ready.set()
+        logger.info("Server %s takes jobs, with %d threads.", self.name, self.config.threads)
+        defining = Backoff("Writing recurring jobs")
+        while not self._stop_asked.is_set():
+            pause = min(WATCH_INTERVAL, self._timekeeper.enforce() - time.monotonic())
+            self._look.wait(max(0.0, pause))
+            self._look.clear()
+            for link in self._links.values():
+                if link.overdue:
+                    logger.warning("The database does not answer on the %s connection.", link.role)
+                    link.abort()
+            if self._definitions_changed:
+                self._definitions_changed = False
+                try:
+                    self._define()
+                except Exception as error:
+                    self._definitions_changed = True
+                    self._stop_asked.wait(defining.failed(error))
+
+    def _set_up(self) -> bool:
+        """Prepare the database and sign on, however long it takes; False if stopped before."""
+        backoff = Backoff("Starting, with the job database")
+        while not self._stop_asked.is_set():
+            try:
+                self.store.prepare()
+                self._define()
+                with self._links["control"].use() as connection:
+                    self.id = self.store.servers.sign_on(connection, self._new_server())
+            except Exception as error:
+                self._stop_asked.wait(backoff.failed(error))
+            else:
+                backoff.succeeded()
+                return True
+        return False
+
+    def _wind_down(self, grace: float) -> None:
+        deadline = time.monotonic() + grace
+        self.store.unsubscribe(self._heard)
+        self._claimer.stop()
+        self._join("claimer", CLOSING)
+        self._quietly_give_back()
+        while self._stock.running and time.monotonic() < deadline:
+            if self._hurry.wait(0.02):
+                break
+        for run in self._stock.runs():
+            run.context.cancel(STOPPING)
+        last = time.monotonic() + LAST_WORD
+        while self._stock.running and time.monotonic() < last:
+            self._stopped.wait(0.02)
+        # Should one of them still come to its end here, that counts no more.
+        for run in self._stock.runs():
+            self._completer.set_back(
+                setback(run.job, Outcome.HANDED_BACK, run.started, kind="", message=STOPPING)
+            )
+        for _ in range(self.config.threads):
+            self._stock.inbox.put(None)
+        self._completer.stop()
+        self._join("completer", CLOSING)
+        self._control.stop()
+        self._join("control", CLOSING)
+        self._sign_off()
+        self._listener.stop()
+        self._join("listener", 1.0)
+        for link in self._links.values():
+            link.close()
+        logger.info("Server %s stopped.", self.name)
+
+    def _quietly_give_back(self) -> None:
+        """Give back what was claimed and not begun. If that fails, the others see to it."""
+        jobs = [(job.id, job.claim) for job in self._stock.empty()]
+        if not jobs:
+            return
+        try:
+            with self._links["claim"].use() as connection:
+                self.store.database.driver.hand_back(connection, jobs)
+                self.store.database.driver.announce(connection, Hint(Topic.ANY))
+        except Exception as error:
+            logger.warning("%d jobs could not be given back: %s", len(jobs), error)
+        self._stock.written([job_id for job_id, _ in jobs])
+
+    def _sign_off(self) -> None:
+        try:
+            with self._links["control"].use() as connection:
+                self.store.servers.sign_off(connection, self.id)
+                self.store.database.driver.announce(connection, Hint(Topic.ANY))
+        except Exception as error:
+            logger.warning("Server %s could not sign off: %s", self.name, error)
+
+    # -- threads
+
+    def _spawn(self, name: str, target: Callable[[], None]) -> None:
+        thread = threading.Thread(target=target, name=f"recurring-{name}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _join(self, name: str, timeout: float) -> None:
+        for thread in self._threads:
+            if thread.name == f"recurring-{name}":
+                thread.join(timeout)
+                if thread.is_alive():
+                    self._links_of(name).abort()
+                    thread.join(1.0)
+
+    def _links_of(self, name: str) -> Link:
+        roles = {"claimer": "claim", "completer": "complete", "listener": "listen"}
+        return self._links[roles.get(name, "control")]
+
+    # -- for the parts
+
+    def _my_id(self) -> int:
+        return self.id
+
+    def _tasks(self) -> tuple[str, ...]:
+        return tuple(self._workload.tasks)
+
+    def _new_server(self) -> NewServer:
+        return NewServer(
+            name=self.name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            application=self.config.application,
+            version=self.config.version,
+            threads=self.config.threads,
+            queues=self.config.queues,
+            tasks=self._tasks(),
+        )
+
+    def _sign_on_again(self, connection: sa.Connection) -> None:
+        """Begin anew, after others took this server for dead and its jobs over."""
+        # What waits here belongs to others now. What runs can't be taken back, only asked to stop;
+        # its end will be refused, because its claim has gone by.
+        self._stock.written([job.id for job in self._stock.empty()])
+        for run in self._stock.runs():
+            run.context.cancel(STOPPING)
+        self.id = self.store.servers.sign_on(connection, self._new_server())
+
+    def _heard(self, hint: Hint) -> None:
+        if hint.topic in (Topic.SCHEDULE, Topic.ANY):
+            self._ticker.next_at = 0.0
+        if hint.topic in (Topic.CANCEL, Topic.ANY) and self._stock.running:
+            self._heart.next_at = 0.0
+        if hint.topic in (Topic.SCHEDULE, Topic.CANCEL, Topic.ANY):
+            self._control.nudge()
+        if hint.topic in (Topic.JOB, Topic.TICK, Topic.ANY):
+            self._wakeup.hint(hint)
+
+    def _tell_of_tick(self, hint: Hint) -> None:
+        # While hints are heard, this host hears of its own ticks when the others do, so that it
+        # doesn't win them all.
+        if not self._listener.listening:
+            self._wakeup.hint(hint)

@@ -1,0 +1,130 @@
+"""The jobs that this process holds, from the claim until their end is written.
+
+A job is *waiting* in the inbox, then *running* in a worker, then *ending* until the completer has
+written how it ended. All three are plain containers whose single operations the interpreter makes
+atomic, so that a job costs no lock.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from queue import Empty, SimpleQueue
+from threading import Event
+from typing import NamedTuple
+
+from ..context import JobContext
+from ..store.claim import Claimed
+
+STOCK_SECONDS = 0.05
+"""Work for so long may wait in the inbox, to bridge the time of a claim."""
+
+MOST = 500
+"""Jobs that wait at most, however fast they are."""
+
+
+class Run(NamedTuple):
+    """A job in a worker. ``started`` is of the monotonic clock."""
+
+    job: Claimed
+    context: JobContext
+    started: float
+
+
+class Stock:
+    """What is held, and how much more to take."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self.inbox: SimpleQueue[Claimed | None] = SimpleQueue()
+        self.held: dict[int, int] = {}
+        """Claim of each job from its claim until its end is written."""
+        self.running: dict[int, Run] = {}
+        self.room_made = Event()
+        """Set when the inbox has run low and a claimer waits for that."""
+        self._low = -1
+        # Seconds a job takes, as a moving average. None until the first has ended: until then
+        # nothing is stocked, since it may be of the kind that takes hours.
+        self._pace: float | None = None
+        self._waiting_since = 0.0
+
+    def put(self, jobs: Iterable[Claimed]) -> None:
+        """Take in what was claimed."""
+        self._waiting_since = time.monotonic()
+        for job in jobs:
+            self.held[job.id] = job.claim
+            self.inbox.put(job)
+
+    def take(self) -> Claimed | None:
+        """The next job to run; None when the worker is to end. Waits for one."""
+        job = self.inbox.get()
+        if self.inbox.qsize() <= self._low:
+            self._low = -1
+            self.room_made.set()
+        return job
+
+    def finished(self, seconds: float) -> None:
+        """Note how long a run took."""
+        pace = self._pace
+        self._pace = seconds if pace is None else pace + (seconds - pace) * 0.1
+        if self._low >= 0 and self.inbox.qsize() <= self._low:
+            self._low = -1
+            self.room_made.set()
+
+    def written(self, ids: Iterable[int]) -> None:
+        """Let go of jobs whose end is written."""
+        for id in ids:
+            self.held.pop(id, None)
+
+    @property
+    def waiting(self) -> int:
+        return self.inbox.qsize()
+
+    @property
+    def free(self) -> int:
+        """Workers that have nothing to do and nothing waiting for them."""
+        return self.threads - len(self.running) - self.inbox.qsize()
+
+    def room(self) -> int:
+        """How many jobs to take now."""
+        return max(0, self.free + self._ahead())
+
+    def wait_for_room(self) -> None:
+        """Let ``room_made`` be set when half of the stock is used up or a worker is free."""
+        self.room_made.clear()
+        self._low = self._ahead() // 2
+        if self.room() > self._ahead() // 2:
+            self.room_made.set()
+
+    def _ahead(self) -> int:
+        """Jobs to keep waiting. None while jobs are slow: an idle host shall run them."""
+        if self._pace is None:
+            return 0
+        return min(MOST, int(self.threads * STOCK_SECONDS / max(self._pace, 1e-5)))
+
+    def stale(self, seconds: float) -> bool:
+        """Whether jobs have been waiting so long that they should go back to where all see them."""
+        return (
+            self.inbox.qsize() > 0
+            and len(self.running) >= self.threads
+            and time.monotonic() - self._waiting_since > seconds
+        )
+
+    def empty(self) -> list[Claimed]:
+        """Take out all that has not begun."""
+        jobs: list[Claimed] = []
+        while True:
+            try:
+                job = self.inbox.get_nowait()
+            except Empty:
+                return jobs
+            if job is not None:
+                jobs.append(job)
+
+    def runs(self) -> list[Run]:
+        """All that runs, at one moment."""
+        return list(self.running.copy().values())
+
+    def snapshot(self) -> Mapping[int, int]:
+        """Ids and claims of all that is held, at one moment."""
+        return self.held.copy()

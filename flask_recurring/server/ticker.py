@@ -1,0 +1,117 @@
+"""Turns due times into jobs.
+
+There is no leader: every server wakes when something is due, and the database decides who gets
+which row. A server ticks only for tasks that it knows; the others' are for those who can run them.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from ..cron import CronExpression
+from ..store import Hint, Store, Topic
+from ..store.driver import Due
+from ..store.recurring import DueRow
+from .clock import Clock
+
+BATCH = 250
+"""Ticks written in one transaction. Small enough that several hosts share a full second."""
+
+LONGEST_SLEEP = 15.0
+"""Seconds: a change whose hint was lost is found after this time."""
+
+OTHERS_TURN = 0.02
+"""Seconds to wait when what is due is being ticked by somebody else."""
+
+
+class Ticker:
+    """See ``control.Duty``."""
+
+    name = "Ticking"
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        tasks: Callable[[], Sequence[str]],
+        tell: Callable[[Hint], None] | None,
+    ) -> None:
+        self.next_at = 0.0
+        self._store = store
+        self._clock = clock
+        self._tasks = tasks
+        self._tell = tell
+
+    def perform(self, connection: sa.Connection) -> None:
+        """Tick all that is due, and sleep until the next."""
+        tasks = self._tasks()
+        if not tasks:
+            self.next_at = time.monotonic() + LONGEST_SLEEP
+            return
+        ticked = self._tick(connection, tasks)
+        if ticked == BATCH:
+            self.next_at = 0.0
+            return
+        before = time.monotonic()
+        now, nearest = self._store.recurring.nearest(connection, tasks)
+        moment = (before + time.monotonic()) / 2
+        self._clock.set(now, moment)
+        pause = LONGEST_SLEEP
+        if nearest is not None:
+            pause = min(pause, (nearest - now).total_seconds())
+            if pause <= 0 and not ticked:
+                pause = OTHERS_TURN * random.uniform(0.5, 1.5)
+        self.next_at = moment + pause
+
+    def _tick(self, connection: sa.Connection, tasks: Sequence[str]) -> int:
+        driver = self._store.database.driver
+        with driver.transaction(connection):
+            now, rows = self._store.recurring.lock_due(connection, tasks, BATCH)
+            if rows:
+                self._store.recurring.write_ticks(connection, [self._due(row, now) for row in rows])
+        if self._tell is not None:
+            for queue, priority in {(row.queue, row.priority) for row in rows}:
+                self._tell(Hint(Topic.TICK, queue, priority))
+        return len(rows)
+
+    def _due(self, row: DueRow, now: datetime) -> Due:
+        cron, zone = CronExpression(row.cron), ZoneInfo(row.timezone)
+        due = latest(cron, zone, row.next_at, now)
+        return Due(
+            recurring_id=row.id,
+            due=due,
+            next_at=cron.next(due, zone),
+            task=row.task,
+            arguments=row.arguments,
+            queue=row.queue,
+            priority=row.priority,
+            options=row.options,
+        )
+
+
+def latest(cron: CronExpression, zone: ZoneInfo, first: datetime, now: datetime) -> datetime:
+    """The last due time that is not later than ``now``; ``first`` is one.
+
+    While no server ran, any number of ticks may have been missed. The search begins shortly before
+    ``now`` and goes back in steps that double, so it doesn't have to count through them.
+    """
+    step = timedelta(seconds=1)
+    start = now - step
+    found = first
+    while start > first:
+        candidate = cron.next(start, zone)
+        if candidate is not None and candidate <= now:
+            found = candidate
+            break
+        step *= 2
+        start = now - step
+    while (following := cron.next(found, zone)) is not None and following <= now:
+        found = following
+    return found

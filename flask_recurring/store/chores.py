@@ -1,0 +1,33 @@
+"""Housekeeping that one server at a time does: whoever moves its row on has the turn."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from .database import Database
+from .types import now
+
+
+class Chores:
+    """The chore table."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._chore = database.tables.chore
+
+    def take_turn(self, connection: sa.Connection, name: str, interval: float) -> bool:
+        """Whether the chore is due and the caller is to do it; the next turn is then set.
+
+        :param interval: seconds to the next turn.
+        """
+        dialect = postgresql if self._database.driver.name == "postgresql" else sqlite
+        statement = dialect.insert(self._chore).values(name=name, next_at=now(interval))
+        due = self._chore.c.next_at <= now()
+        with self._database.driver.transaction(connection):
+            changed = connection.execute(
+                statement.on_conflict_do_update(
+                    index_elements=["name"], set_={"next_at": now(interval)}, where=due
+                )
+            )
+        return changed.rowcount == 1

@@ -1,0 +1,228 @@
+"""Where the tables are and how one gets a connection to them.
+
+Two kinds of connection. The *client's* come from a pool: enqueuing, the dashboard, the command
+line. The *server's own* (``Link``) are opened one by one, kept by a thread, and dropped at the
+first error; they never compete with the application for a place in its pool.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+from ..errors import ConfigurationError, RecurringError
+from .schema import Tables
+from .types import now
+
+if TYPE_CHECKING:
+    from .driver import Driver
+
+
+class StoreUnavailable(RecurringError):
+    """The database can't be reached, or went away during the call."""
+
+
+class Database:
+    """One database with the tables of one schema in it.
+
+    :param engine: where connections come from; ``own`` says that nobody else uses it.
+    :param schema: name of the PostgreSQL schema, or the prefix of SQLite's tables.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        schema: str = "flask_recurring",
+        bind_key: str | None = None,
+        statement_timeout: float = 30.0,
+    ) -> None:
+        from .postgresql import PostgreSQL
+        from .sqlite import SQLite
+
+        self.schema = schema
+        self.bare_engine = engine
+        self.engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.tables = Tables(engine.dialect.name, schema, bind_key)
+        self.statement_timeout = statement_timeout
+        self.driver: Driver
+        if engine.dialect.name == "postgresql":
+            self.driver = PostgreSQL(self.tables)
+        elif engine.dialect.name == "sqlite":
+            self.driver = SQLite(self.tables)
+        else:
+            raise ConfigurationError(
+                f"jobs are kept in PostgreSQL or SQLite, not in {engine.dialect.name!r}; "
+                "set RECURRING_DATABASE_URL to one of them"
+            )
+        # A pool of its own kind and size, fed by the same creator: links never wait for the
+        # application's connections, and never use them up.
+        self._link_engine = sa.Engine(
+            engine.pool.recreate(), engine.dialect, engine.url
+        ).execution_options(isolation_level="AUTOCOMMIT")
+        self._ready = False
+        self._preparing = threading.Lock()
+
+    def prepare(self) -> None:
+        """Create or migrate the tables, once per process. Raises ``StoreUnavailable``."""
+        if self._ready:
+            return
+        from .migrations import migrate
+
+        with self._preparing:
+            if not self._ready:
+                migrate(self)
+                self._ready = True
+
+    @contextmanager
+    def connect(self) -> Iterator[sa.Connection]:
+        """A pooled connection in which each statement commits by itself."""
+        with translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A pooled connection with one transaction around the block."""
+        with self.connect() as connection, self.driver.transaction(connection):
+            yield connection
+
+    def clock(self, connection: sa.Connection) -> datetime:
+        """The database's own time. The host's is never used: hosts differ."""
+        return connection.execute(sa.select(now())).scalar_one()
+
+    def link(self, role: str) -> Link:
+        """A connection of the server's own, opened when it is first used."""
+        return Link(self, role)
+
+    def open(self, role: str) -> sa.Connection:
+        """Open a connection outside of every pool; ``Link`` calls this."""
+        connection = self._link_engine.connect()
+        connection.detach()
+        try:
+            self.driver.adopt(connection, role, self.statement_timeout)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, the connections and locks that belong to the parent."""
+        self.bare_engine.dispose(close=False)
+        self._link_engine.dispose(close=False)
+        self._preparing = threading.Lock()
+        self.driver.after_fork()
+
+    def close(self) -> None:
+        """Close what this object opened itself."""
+        self._link_engine.dispose()
+
+
+class Link:
+    """A connection of one server thread: opened on demand, dropped at the first error.
+
+    ``overdue`` lets a watchdog see that a statement has not come back in time, and ``abort`` makes
+    it come back with an error: a peer that went away without a word is not waited for.
+    """
+
+    def __init__(self, database: Database, role: str) -> None:
+        self.role = role
+        self._database = database
+        self._connection: sa.Connection | None = None
+        self._owner = os.getpid()
+        self._deadline: float | None = None
+        # The database itself gives up a statement after its timeout; what takes longer is lost.
+        self._patience = database.statement_timeout + 5.0
+
+    @contextmanager
+    def use(self, *, patient: bool = False) -> Iterator[sa.Connection]:
+        """The connection, for statements of the thread that owns this link.
+
+        :param patient: the block may take any time, since it waits for something to happen.
+        """
+        self._deadline = None if patient else time.monotonic() + self._patience
+        try:
+            if self._connection is None:
+                self._connection = self._database.open(self.role)
+            yield self._connection
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            self._deadline = None
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a statement has been going on for longer than the database would let it."""
+        deadline = self._deadline
+        return deadline is not None and time.monotonic() > deadline
+
+    def abort(self) -> None:
+        """Make a statement that hangs fail at once. Called by another thread."""
+        connection = self._connection
+        if connection is not None:
+            self._database.driver.abort(connection)
+
+    def close(self) -> None:
+        """Drop the connection; the next use opens a new one."""
+        connection, self._connection = self._connection, None
+        if connection is not None and self._owner == os.getpid():
+            quietly(connection.close)
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn "the database can't be reached" into the one error that callers can tell by its name."""
+    try:
+        yield
+    except sa.exc.DBAPIError as error:
+        # No statement: it failed to connect. Invalidated: the connection was lost on the way.
+        if error.statement is None or error.connection_invalidated:
+            raise StoreUnavailable(f"the job database can't be reached: {error.orig}") from error
+        raise
+
+
+def quietly(call: Callable[[], Any]) -> None:
+    """Call it, for the clean-up of what may be broken already."""
+    try:
+        call()
+    except Exception:
+        return
+
+
+def create_engine(
+    url: str | sa.URL,
+    *,
+    factory: Callable[[], Any] | None = None,
+    connect_timeout: float = 5.0,
+) -> sa.Engine:
+    """An engine of this package's own.
+
+    :param url: ``postgresql+psycopg://…`` or ``sqlite:///…``.
+    :param factory: returns a new psycopg connection, instead of the address in ``url``.
+    :param connect_timeout: seconds to wait for PostgreSQL to answer.
+    """
+    address = sa.make_url(url)
+    if address.get_backend_name() == "sqlite":
+        return sa.create_engine(address, poolclass=NullPool if factory else None)
+    from .postgresql import connect_arguments, discard_stale
+
+    engine = sa.create_engine(
+        address,
+        pool_size=5,
+        max_overflow=20,
+        **(
+            {"creator": factory}
+            if factory is not None
+            else {"connect_args": connect_arguments(connect_timeout)}
+        ),
+    )
+    sa.event.listen(engine, "checkout", discard_stale)
+    return engine

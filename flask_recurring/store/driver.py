@@ -1,0 +1,183 @@
+"""The seam between the store and what differs by dialect.
+
+Everything that is read or written now and then is SQLAlchemy Core in one file for each noun, the
+same for both dialects. A driver holds the rest: connections, transactions, hints, the signs of life
+of a server, and the few statements that decide how fast the whole is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+import sqlalchemy as sa
+
+from .claim import Claimed, Lane, Survey
+from .completion import Setback, Success
+from .hint import Hint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to be written. It runs at ``run_at``, or ``delay`` seconds from the database's now."""
+
+    task: str
+    arguments: str
+    queue: str = "default"
+    priority: int = 0
+    run_at: datetime | None = None
+    delay: float = 0.0
+    recurring_id: str | None = None
+    due: datetime | None = None
+    key: str | None = None
+    options: str | None = None
+
+
+class Due(NamedTuple):
+    """One tick that is to become a job, and when its recurring job is due after it."""
+
+    recurring_id: str
+    due: datetime | None
+    """None if no tick is worth a run any more, and the row only moves on."""
+    next_at: datetime | None
+    task: str
+    arguments: str
+    queue: str
+    priority: int
+    options: str | None
+
+
+class Entry(NamedTuple):
+    """One console row: a line, or with ``progress`` a bar whose last value wins."""
+
+    job_id: int
+    claim: int
+    seq: int
+    moment: float
+    """When it was written, in seconds of the process's monotonic clock."""
+    text: str
+    color: str | None
+    level: str | None
+    progress: float | None
+
+
+class Tally(NamedTuple):
+    """Counts of one task in one minute, to be added to what the database holds."""
+
+    task: str
+    succeeded: int
+    failed: int
+    retried: int
+    run_seconds: float
+    wait_seconds: float
+
+
+class Accepted(NamedTuple):
+    """Which of the runs that were given back still belonged to this server."""
+
+    successes: int
+    setbacks: set[int]
+    """Ids of the jobs whose setback was written."""
+
+
+class Driver(Protocol):
+    """What the store and the server ask of a dialect. Connections are in autocommit mode."""
+
+    name: str
+
+    def prepare(self, connection: sa.Connection) -> None:
+        """Set up what belongs to the database file or server, before the tables exist."""
+
+    def migrating(self, connection: sa.Connection, schema: str) -> AbstractContextManager[None]:
+        """A transaction in which this process alone may change the tables."""
+
+    def create_schema(self, connection: sa.Connection, schema: str) -> None:
+        """Create the namespace of the tables, where there is such a thing."""
+
+    def transaction(self, connection: sa.Connection) -> AbstractContextManager[None]:
+        """One transaction around the block."""
+
+    def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
+        """Make a fresh connection one of the server's own."""
+
+    def abort(self, connection: sa.Connection) -> None:
+        """From another thread, make the statement that runs on the connection fail."""
+
+    def ping(self, connection: sa.Connection) -> None:
+        """Make sure that the other end still answers."""
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, what belongs to the parent."""
+
+    def describe(self, connection: sa.Connection, url: sa.URL) -> str:
+        """Name and version of the database, without secrets."""
+
+    # -- jobs
+
+    def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
+        """Write one job, with a hint if it is due; None if its key is taken already.
+
+        The row is ``(id, created_at, run_at)``, its times as the driver reads them.
+        """
+
+    def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
+        """Write jobs and return their ids in the same order; a taken key gives its job's id."""
+
+    def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
+        """Write each tick and its job, unless the tick exists, and move its recurring job on."""
+
+    def survey(self, connection: sa.Connection) -> Survey:
+        """All lanes in which jobs wait, without reading the jobs."""
+
+    def claim(
+        self,
+        connection: sa.Connection,
+        *,
+        server_id: int,
+        lanes: Sequence[Lane],
+        tasks: Sequence[str],
+        limit: int,
+    ) -> list[Claimed]:
+        """Take up to ``limit`` due jobs, lane by lane, in the order they are to be run."""
+
+    def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
+        """Put claimed jobs that did not begin, as (id, claim), back as if never taken."""
+
+    def settle(
+        self,
+        connection: sa.Connection,
+        successes: Sequence[Success],
+        setbacks: Sequence[Setback],
+        entries: Sequence[Entry],
+        tallies: Iterable[Tally],
+        server_id: int,
+    ) -> Accepted:
+        """Write how runs ended, their console and the counts, all or nothing.
+
+        May be repeated after an error whose cause left it open whether the first was committed.
+        """
+
+    # -- hints
+
+    def announce(self, connection: sa.Connection, hint: Hint) -> None:
+        """Send a hint to other processes; at once, or with the transaction if one is open."""
+
+    def listen(self, connection: sa.Connection) -> None:
+        """Begin to hear hints on this connection."""
+
+    def hear(self, connection: sa.Connection, timeout: float) -> list[Hint]:
+        """Wait up to ``timeout`` seconds for hints."""
+
+    # -- signs of life
+
+    def presence(self, connection: sa.Connection, server_id: int) -> str | None:
+        """What proves to others that this process is alive, for as long as it lives."""
+
+    def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
+        """Those of the given that belong to a process that certainly lives no more."""
+
+    def release(self) -> None:
+        """Give up the sign of life, at an orderly stop."""

@@ -1,0 +1,183 @@
+"""Lists and counts of jobs, each read along an index from where it begins to where it has enough.
+
+Waiting jobs are read lane by lane (one queue at one priority), because inside a lane the index is
+in the order of ``run_at``: the enqueued ones stand before the scheduled ones, and neither has to be
+stepped over to reach the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..job import Job, JobState
+from .count import CAP, Count
+from .database import Database
+from .page import Cursor
+from .types import now
+
+WAITING_STATES = (JobState.ENQUEUED, JobState.SCHEDULED)
+
+
+class Listing:
+    """Reads lists of jobs, for ``Jobs``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._job = database.tables.job
+        waiting = self._job.c.state == sa.literal_column("'Enqueued'")
+        # Spelt as in the indexes' conditions, so that the planner sees that they apply.
+        self._waiting = waiting
+        self._due = {
+            JobState.ENQUEUED: self._job.c.run_at <= now(),
+            JobState.SCHEDULED: self._job.c.run_at > now(),
+        }
+
+    def select(self) -> sa.Select[Any]:
+        """All that a ``Job`` is made of."""
+        job, server = self._job.c, self._database.tables.server
+        state = sa.case(
+            (
+                (job.state == JobState.ENQUEUED.value) & (job.run_at > now()),
+                JobState.SCHEDULED.value,
+            ),
+            else_=job.state,
+        )
+        columns = [column for column in job if column.name != "state"]
+        return sa.select(*columns, state.label("state"), server.c.name.label("server")).outerjoin(
+            server, server.c.id == job.ran_on
+        )
+
+    def cursor(self, state: JobState | None, filters: Mapping[str, Any], job: Job) -> Cursor:
+        """The place of a job in its list."""
+        return Cursor(getattr(job, _sorted_by(state, filters) or "", None), job.id)
+
+    def rows(
+        self,
+        connection: sa.Connection,
+        state: JobState | None,
+        filters: Mapping[str, Any],
+        before: Cursor | None,
+        after: Cursor | None,
+        limit: int,
+    ) -> tuple[Sequence[sa.Row[Any]], bool]:
+        """Rows in the order of the list, and whether there are more in the direction of reading."""
+        ids = self._ids(connection, state, filters, before, after, limit + 1)
+        more = len(ids) > limit
+        ids = ids[:limit]
+        if after is not None:
+            ids.reverse()
+        if not ids:
+            return [], False
+        found = {
+            row.id: row for row in connection.execute(self.select().where(self._job.c.id.in_(ids)))
+        }
+        return [found[id] for id in ids if id in found], more
+
+    def _ids(
+        self,
+        connection: sa.Connection,
+        state: JobState | None,
+        filters: Mapping[str, Any],
+        before: Cursor | None,
+        after: Cursor | None,
+        limit: int,
+    ) -> list[int]:
+        job = self._job.c
+        by = _sorted_by(state, filters)
+        key = [job[by], job.id] if by else [job.id]
+        ascending = (state in WAITING_STATES) != (after is not None)
+        cursor = after if after is not None else before
+        conditions = [job[name] == value for name, value in filters.items() if value is not None]
+        if cursor is not None:
+            place = [cursor.at, cursor.id] if by else [cursor.id]
+            if None not in place:
+                here = sa.tuple_(*key)
+                there = sa.tuple_(
+                    *(
+                        sa.literal(value, column.type)
+                        for value, column in zip(place, key, strict=True)
+                    )
+                )
+                conditions.append(here > there if ascending else here < there)
+        order = [column.asc() if ascending else column.desc() for column in key]
+        statement = sa.select(*key).where(*conditions).order_by(*order).limit(limit)
+        if state in WAITING_STATES and filters["recurring_id"] is None:
+            branches = [
+                statement.where(
+                    self._waiting, self._due[state], job.queue == queue, job.priority == priority
+                ).subquery()
+                for queue, priority in self._lanes(connection, filters["queue"])
+            ]
+            if not branches:
+                return []
+            merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
+            by_key = [merged.c[column.name] for column in key]
+            statement = (
+                sa.select(*by_key)
+                .order_by(*(column.asc() if ascending else column.desc() for column in by_key))
+                .limit(limit)
+            )
+        elif state in WAITING_STATES:
+            statement = statement.where(self._waiting, self._due[state])
+        elif state is JobState.PROCESSING:
+            statement = statement.where(job.server_id.is_not(None))
+        elif state is JobState.AWAITING:
+            return []  # no job can be in it yet, and no index would find it
+        elif state is not None:
+            statement = statement.where(job.state == state.value, job.finished_at.is_not(None))
+        return [row[-1] for row in connection.execute(statement)]
+
+    def counts(self, connection: sa.Connection) -> dict[JobState, Count]:
+        """How many jobs are in each state, each counted up to the cap."""
+        job = self._job.c
+        lanes = self._lanes(connection, None)
+        parts: dict[JobState, list[sa.Select[Any]]] = {state: [] for state in JobState}
+        for state in WAITING_STATES:
+            for queue, priority in lanes:
+                parts[state].append(
+                    sa.select(sa.literal(1)).where(
+                        self._waiting,
+                        self._due[state],
+                        job.queue == queue,
+                        job.priority == priority,
+                    )
+                )
+        parts[JobState.PROCESSING].append(
+            sa.select(sa.literal(1)).where(job.server_id.is_not(None))
+        )
+        for state in JobState:
+            if state.finished:
+                parts[state].append(
+                    sa.select(sa.literal(1)).where(
+                        job.state == state.value, job.finished_at.is_not(None)
+                    )
+                )
+        columns = [
+            sa.select(sa.func.count()).select_from(part.limit(CAP + 1).subquery()).scalar_subquery()
+            for state in JobState
+            for part in parts[state]
+        ]
+        found = iter(connection.execute(sa.select(*columns)).one())
+        return {state: Count.of(sum(next(found) for _ in parts[state])) for state in JobState}
+
+    def _lanes(self, connection: sa.Connection, queue: str | None) -> list[tuple[str, int]]:
+        survey = self._database.driver.survey(connection)
+        return [
+            (lane.queue, lane.priority)
+            for lane in survey.lanes
+            if queue is None or lane.queue == queue
+        ]
+
+
+def _sorted_by(state: JobState | None, filters: Mapping[str, Any]) -> str | None:
+    """The time that a list is sorted by; None for one that is sorted by id alone."""
+    if filters["recurring_id"] is not None:
+        return None
+    if state in WAITING_STATES:
+        return "run_at"
+    if state is JobState.PROCESSING:
+        return "started_at"
+    return None if state is None else "finished_at"

@@ -1,0 +1,90 @@
+"""How a database comes to the newest version of the schema, by itself and only once.
+
+An empty database gets the newest tables at once and is stamped with the newest version. One that
+holds an older version runs the steps between, in order, in one transaction with the stamp. Any
+number of processes may start together: the first takes a lock, the others wait for it and find
+nothing left to do.
+
+A database that is *newer* than this code is left alone and used: during a rolling deployment the
+old hosts go on beside the new ones, so a migration must keep what the version before it reads.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from .database import Database
+from .schema import Tables
+from .types import Instant, now
+
+logger = logging.getLogger("flask_recurring")
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One step: what turns version ``version - 1`` into ``version``."""
+
+    version: int
+    name: str
+    upgrade: Callable[[sa.Connection, Tables], None]
+
+
+MIGRATIONS: tuple[Migration, ...] = ()
+"""The steps after version 1, which is what a database gets that holds nothing yet."""
+
+
+def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+    """Bring the database to the newest version; returns the version that it has then."""
+    newest = max((step.version for step in migrations), default=1)
+    stamp = _stamp(database.tables)
+    with database.connect() as connection:
+        found = _version(connection, stamp)
+        if found is not None and found >= newest:
+            if found > newest:
+                logger.warning(
+                    "The database holds version %s of the schema, this code knows %s: going on, "
+                    "since a newer host beside this one is an ordinary deployment.",
+                    found,
+                    newest,
+                )
+            return found
+        database.driver.prepare(connection)
+        with database.driver.migrating(connection, database.schema):
+            found = _version(connection, stamp)
+            if found is None:
+                database.driver.create_schema(connection, database.schema)
+                database.tables.metadata.create_all(connection)
+                stamp.create(connection, checkfirst=True)
+                found = newest
+                _record(connection, stamp, newest, "created")
+            for step in sorted(migrations, key=lambda step: step.version):
+                if step.version > found:
+                    step.upgrade(connection, database.tables)
+                    _record(connection, stamp, step.version, step.name)
+                    found = step.version
+    return found
+
+
+def _stamp(tables: Tables) -> sa.Table:
+    return sa.Table(
+        f"{tables.prefix}schema_version",
+        sa.MetaData(schema=tables.schema),
+        sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("applied_at", Instant, nullable=False),
+    )
+
+
+def _version(connection: sa.Connection, stamp: sa.Table) -> int | None:
+    if not sa.inspect(connection).has_table(stamp.name, schema=stamp.schema):
+        return None
+    version: int | None = connection.scalar(sa.select(sa.func.max(stamp.c.version)))
+    return version
+
+
+def _record(connection: sa.Connection, stamp: sa.Table, version: int, name: str) -> None:
+    connection.execute(sa.insert(stamp).values(version=version, name=name, applied_at=now()))

@@ -1,0 +1,603 @@
+"""PostgreSQL: connections, hints and the hot statements.
+
+**Why the claim looks as it does.** Its inner part picks ids, lane by lane, each from the front of
+``job_fetch``, skipping rows that another server is taking at this moment. The update then names its
+rows as ``id = ANY(ARRAY(SELECT …))``: written as a join, the planner may scan the whole job table
+once a batch is large. For the same reason the server's connections have sequential scans, hash and
+merge joins switched off: the hot statements have exactly one good plan, at one row and at millions,
+before and after a vacuum, and this leaves the planner no other.
+
+**Pooled connections.** Behind PgBouncer in transaction mode a session's settings, prepared
+statements and LISTEN belong to whoever comes next. That is noticed when a connection is opened
+(the backend that answers is not the one that was announced), and then none of them is used.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg.sql import SQL, Identifier
+from sqlalchemy.exc import DisconnectionError
+
+from .claim import Claimed, Lane, Survey
+from .completion import Outcome, Setback, Success, state_after
+from .driver import Accepted, Due, Entry, NewJob, Tally
+from .hint import Hint, Topic
+from .schema import WAITING, Tables
+
+HINT_INTERVAL = 0.003
+"""Seconds between two hints of one process about one lane. Listeners look again after that time."""
+
+COPY_TYPES = [
+    "int8",
+    *["text"] * 3,
+    "int4",
+    "text",
+    *["timestamptz"] * 2,
+    "text",
+    "timestamptz",
+    "text",
+]
+
+KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+
+
+def connect_arguments(connect_timeout: float) -> dict[str, Any]:
+    """What libpq is told when this package opens connections of its own."""
+    return {
+        # libpq counts whole seconds and takes 1 for 2.
+        "connect_timeout": max(2, round(connect_timeout)),
+        "keepalives_idle": KEEPALIVE["TCP_KEEPIDLE"],
+        "keepalives_interval": KEEPALIVE["TCP_KEEPINTVL"],
+        "keepalives_count": KEEPALIVE["TCP_KEEPCNT"],
+        "application_name": "flask_recurring",
+    }
+
+
+def discard_stale(dbapi: Any, record: Any, proxy: Any) -> None:
+    """Pool event: a connection whose other end is closed is replaced before it is used.
+
+    An idle connection has nothing to say, so one that can be read has been closed or is about to
+    be. Looking costs microseconds, where asking the server costs a round trip.
+    """
+    import select
+
+    readable, _, _ = select.select([dbapi.fileno()], [], [], 0)
+    if readable:
+        raise DisconnectionError("the idle connection was closed by the server")
+
+
+class PostgreSQL:
+    """See ``Driver``."""
+
+    name = "postgresql"
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+        self._channel = f"flask_recurring_{tables.schema}"[:63]
+        self._hinted: dict[str, float] = {}
+        self._hinting = threading.Lock()
+        self._sql = _Statements(tables)
+
+    # -- structure
+
+    def prepare(self, connection: sa.Connection) -> None:
+        return
+
+    @contextmanager
+    def migrating(self, connection: sa.Connection, schema: str) -> Iterator[None]:
+        with self.transaction(connection):
+            connection.exec_driver_sql(
+                "SELECT pg_advisory_xact_lock(hashtext('flask_recurring'), hashtext(%s))", (schema,)
+            )
+            yield
+
+    def create_schema(self, connection: sa.Connection, schema: str) -> None:
+        # Asked first: CREATE SCHEMA IF NOT EXISTS wants the right to create even if it exists.
+        if schema not in sa.inspect(connection).get_schema_names():
+            connection.execute(sa.schema.CreateSchema(schema))
+
+    @contextmanager
+    def transaction(self, connection: sa.Connection) -> Iterator[None]:
+        connection.exec_driver_sql("BEGIN")
+        try:
+            yield
+        except BaseException:
+            if not connection.invalidated and not connection.closed:
+                raw(connection).rollback()
+            raise
+        connection.exec_driver_sql("COMMIT")
+
+    # -- connections
+
+    def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
+        driver = raw(connection)
+        _keep_alive(driver)
+        backend = driver.execute("SELECT pg_backend_pid()").fetchone()
+        pooled = backend is None or backend[0] != driver.info.backend_pid
+        connection.info["pooled"] = pooled
+        if pooled:
+            driver.prepare_threshold = None
+            return
+        driver.execute(
+            "SELECT set_config('application_name', %s, false),"
+            " set_config('statement_timeout', %s, false),"
+            " set_config('idle_in_transaction_session_timeout', '60s', false),"
+            " set_config('enable_seqscan', 'off', false),"
+            " set_config('enable_hashjoin', 'off', false),"
+            " set_config('enable_mergejoin', 'off', false),"
+            " set_config('jit', 'off', false)",
+            (f"flask_recurring {role}", f"{round(statement_timeout * 1000)}ms"),
+        )
+        # The few statements of a link are worth preparing at their first use already.
+        driver.prepare_threshold = 1
+
+    def abort(self, connection: sa.Connection) -> None:
+        try:
+            number = os.dup(raw(connection).fileno())
+        except (OSError, psycopg.Error, sa.exc.SQLAlchemyError, AttributeError):
+            return  # closed meanwhile
+        with socket.socket(fileno=number) as peer:
+            try:
+                peer.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return
+
+    def ping(self, connection: sa.Connection) -> None:
+        raw(connection).execute("SELECT 1")
+
+    def after_fork(self) -> None:
+        self._hinting = threading.Lock()
+
+    def describe(self, connection: sa.Connection, url: sa.URL) -> str:
+        info = raw(connection).info
+        version = info.parameter_status("server_version") or "?"
+        host = info.host if not info.host.startswith("/") else "local socket"
+        where = f"{host}:{info.port}" if not info.host.startswith("/") else host
+        return f"PostgreSQL {version.split()[0]} · {where}/{info.dbname} · schema {self._tables.schema}"
+
+    # -- jobs
+
+    def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
+        values = {
+            "task": job.task,
+            "arguments": job.arguments,
+            "queue": job.queue,
+            "priority": job.priority,
+            "run_at": job.run_at,
+            "delay": job.delay,
+            "recurring_id": job.recurring_id,
+            "due": job.due,
+            "key": job.key,
+            "options": job.options,
+        }
+        if hint is not None and self._may_hint(encoded := hint.encode()):
+            values |= {"channel": self._channel, "payload": encoded}
+            statement = self._sql.insert_and_hint
+        else:
+            statement = self._sql.insert
+        return connection.exec_driver_sql(statement, values).first()
+
+    def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
+        if not jobs:
+            return []
+        if any(job.key is not None for job in jobs):
+            return [self._insert_keyed(connection, job) for job in jobs]
+        driver = raw(connection)
+        # Ids are drawn first, so that COPY, which returns nothing, can carry them.
+        rows = driver.execute(self._sql.draw_ids, (len(jobs),), binary=True).fetchall()
+        now = rows[0][1]
+        ids = [row[0] for row in rows]
+        with driver.cursor() as cursor, cursor.copy(self._sql.copy) as copy:
+            copy.set_types(COPY_TYPES)
+            for id, job in zip(ids, jobs, strict=True):
+                run_at = job.run_at or (now + timedelta(seconds=job.delay) if job.delay else now)
+                copy.write_row(
+                    (
+                        id,
+                        job.task,
+                        job.arguments,
+                        job.queue,
+                        job.priority,
+                        "Enqueued",
+                        run_at,
+                        now,
+                        job.recurring_id,
+                        job.due,
+                        job.options,
+                    )
+                )
+        return ids
+
+    def _insert_keyed(self, connection: sa.Connection, job: NewJob) -> int:
+        row = self.insert(connection, job, None)
+        if row is None:
+            row = connection.exec_driver_sql(self._sql.by_key, {"key": job.key}).one()
+        return int(row[0])
+
+    def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
+        columns = list(zip(*due, strict=True))
+        names = ("ids", "dues", "nexts", "tasks", "arguments", "queues", "priorities", "options")
+        values = {name: list(column) for name, column in zip(names, columns, strict=True)}
+        raw(connection).execute(self._sql.write_ticks, values)
+        ran = [tick for tick in due if tick.due is not None]
+        for queue, priority in {(tick.queue, tick.priority) for tick in ran}:
+            self.announce(connection, Hint(Topic.TICK, queue, priority))
+
+    def survey(self, connection: sa.Connection) -> Survey:
+        rows = raw(connection).execute(self._sql.survey, binary=True).fetchall()
+        now = rows[0][0]
+        return Survey(
+            now,
+            [
+                Lane(queue, priority, run_at, paused=paused)
+                for _, queue, priority, run_at, paused in rows
+                if queue is not None
+            ],
+        )
+
+    def claim(
+        self,
+        connection: sa.Connection,
+        *,
+        server_id: int,
+        lanes: Sequence[Lane],
+        tasks: Sequence[str],
+        limit: int,
+    ) -> list[Claimed]:
+        values: dict[str, Any] = {"tasks": list(tasks), "limit": limit, "server": server_id}
+        for number, lane in enumerate(lanes):
+            values[f"q{number}"] = lane.queue
+            values[f"p{number}"] = lane.priority
+            if lane.mark is not None:
+                values[f"m{number}"] = lane.mark
+        statement = self._sql.claim(tuple(lane.mark is not None for lane in lanes))
+        rows = raw(connection).execute(statement, values, binary=True).fetchall()
+        claimed = [Claimed._make(row) for row in rows]
+        if len(claimed) > 1:
+            # The update returns its rows in the order of their ids.
+            place = {(lane.queue, lane.priority): number for number, lane in enumerate(lanes)}
+            claimed.sort(key=lambda job: (place[job.queue, job.priority], job.run_at, job.id))
+        return claimed
+
+    def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
+        values = {"ids": [job[0] for job in jobs], "claims": [job[1] for job in jobs]}
+        return raw(connection).execute(self._sql.hand_back, values).rowcount
+
+    def settle(
+        self,
+        connection: sa.Connection,
+        successes: Sequence[Success],
+        setbacks: Sequence[Setback],
+        entries: Sequence[Entry],
+        tallies: Iterable[Tally],
+        server_id: int,
+    ) -> Accepted:
+        driver = raw(connection)
+        counts = list(tallies)
+        if successes and not (setbacks or entries or counts):
+            return Accepted(self._succeed(driver, successes), set())
+        with driver.transaction():
+            # Lines before the end of their job: whoever sees the end sees all that was written.
+            if entries:
+                self._write_console(driver, entries)
+            succeeded = self._succeed(driver, successes) if successes else 0
+            failed = self._set_back(driver, setbacks) if setbacks else set()
+            if counts:
+                self._count(driver, counts, server_id)
+        return Accepted(succeeded, failed)
+
+    def _succeed(self, driver: psycopg.Connection[Any], successes: Sequence[Success]) -> int:
+        now = time.monotonic()
+        return driver.execute(
+            self._sql.succeed,
+            {
+                "ids": [run.id for run in successes],
+                "claims": [run.claim for run in successes],
+                "began": [now - run.started for run in successes],
+                "ended": [now - run.finished for run in successes],
+                "results": [run.result for run in successes],
+            },
+        ).rowcount
+
+    def _set_back(self, driver: psycopg.Connection[Any], setbacks: Sequence[Setback]) -> set[int]:
+        now = time.monotonic()
+        rows = driver.execute(
+            self._sql.set_back,
+            {
+                "ids": [run.id for run in setbacks],
+                "claims": [run.claim for run in setbacks],
+                "states": [state_after(run) for run in setbacks],
+                "delays": [run.retry_in for run in setbacks],
+                "returned": [int(run.outcome is Outcome.HANDED_BACK) for run in setbacks],
+                "outcomes": [run.outcome.value for run in setbacks],
+                "attempts": [run.attempt for run in setbacks],
+                "began": [now - run.started for run in setbacks],
+                "ended": [now - run.finished for run in setbacks],
+                "types": [run.error_type for run in setbacks],
+                "messages": [run.message for run in setbacks],
+                "tracebacks": [run.traceback for run in setbacks],
+                "summaries": [run.summary for run in setbacks],
+            },
+        ).fetchall()
+        return {row[0] for row in rows}
+
+    def _write_console(self, driver: psycopg.Connection[Any], entries: Sequence[Entry]) -> None:
+        now = time.monotonic()
+        # The last value of a bar wins; one statement may write a row only once.
+        latest = {(entry.job_id, entry.claim, entry.seq): entry for entry in entries}.values()
+        driver.execute(
+            self._sql.write_console,
+            {
+                "ids": [entry.job_id for entry in latest],
+                "claims": [entry.claim for entry in latest],
+                "seqs": [entry.seq for entry in latest],
+                "ago": [now - entry.moment for entry in latest],
+                "texts": [entry.text for entry in latest],
+                "colors": [entry.color for entry in latest],
+                "levels": [entry.level for entry in latest],
+                "values": [entry.progress for entry in latest],
+            },
+        )
+
+    def _count(
+        self, driver: psycopg.Connection[Any], tallies: Sequence[Tally], server_id: int
+    ) -> None:
+        driver.execute(
+            self._sql.count,
+            {
+                "server": server_id,
+                "tasks": [tally.task for tally in tallies],
+                "succeeded": [tally.succeeded for tally in tallies],
+                "failed": [tally.failed for tally in tallies],
+                "retried": [tally.retried for tally in tallies],
+                "run": [tally.run_seconds for tally in tallies],
+                "wait": [tally.wait_seconds for tally in tallies],
+            },
+        )
+
+    # -- hints
+
+    def announce(self, connection: sa.Connection, hint: Hint) -> None:
+        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (self._channel, hint.encode()))
+
+    def listen(self, connection: sa.Connection) -> None:
+        raw(connection).execute(SQL("LISTEN {}").format(Identifier(self._channel)))
+
+    def hear(self, connection: sa.Connection, timeout: float) -> list[Hint]:
+        driver = raw(connection)
+        heard = {notice.payload for notice in driver.notifies(timeout=timeout, stop_after=1)}
+        if heard:
+            heard |= {notice.payload for notice in driver.notifies(timeout=0)}
+        return [Hint.decode(payload) for payload in heard]
+
+    def _may_hint(self, payload: str) -> bool:
+        """Whether this process has been silent about it for long enough."""
+        moment = time.monotonic()
+        with self._hinting:
+            if moment - self._hinted.get(payload, 0.0) < HINT_INTERVAL:
+                return False
+            if len(self._hinted) > 1000:
+                self._hinted.clear()
+            self._hinted[payload] = moment
+        return True
+
+    # -- signs of life
+
+    def presence(self, connection: sa.Connection, server_id: int) -> str | None:
+        if connection.info.get("pooled"):
+            return None  # the backend is everybody's: its life says nothing about this process
+        row = (
+            raw(connection)
+            .execute(
+                "SELECT pid || ' ' || backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+            )
+            .fetchone()
+        )
+        return str(row[0]) if row is not None and row[0] is not None else None
+
+    def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
+        # A backend of another role shows its pid only; that counts as a sign of life too.
+        rows = (
+            raw(connection)
+            .execute(
+                "SELECT given FROM unnest(%s::text[]) AS given WHERE NOT EXISTS ("
+                " SELECT 1 FROM pg_stat_activity WHERE pid = split_part(given, ' ', 1)::int"
+                " AND coalesce(pid || ' ' || backend_start, given) = given)",
+                (list(presence),),
+            )
+            .fetchall()
+        )
+        return {row[0] for row in rows}
+
+    def release(self) -> None:
+        return
+
+
+def raw(connection: sa.Connection) -> psycopg.Connection[Any]:
+    """The psycopg connection inside."""
+    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    return driver
+
+
+def _keep_alive(driver: psycopg.Connection[Any]) -> None:
+    """Notice a peer that vanished, also on connections that somebody else's settings opened."""
+    with socket.socket(fileno=os.dup(driver.fileno())) as peer:
+        if peer.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            if hasattr(socket, name):
+                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+class _Statements:
+    """The hot statements of one schema."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._job = job = tables.name("job")
+        server = tables.name("server")
+        attempt = tables.name("attempt")
+        console = tables.name("console")
+        statistics = tables.name("statistics")
+        self._alive = (
+            f"EXISTS (SELECT 1 FROM {server} WHERE id = %(server)s AND stopped_at IS NULL)"
+        )
+        insert = f"""
+            INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
+                               recurring_id, due, key, options)
+            VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, 'Enqueued',
+                    coalesce(%(run_at)s::timestamptz, now() + %(delay)s * interval '1 second'),
+                    now(), %(recurring_id)s, %(due)s, %(key)s, %(options)s)
+            ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
+            RETURNING id, created_at, run_at"""
+        self.insert = insert
+        self.insert_and_hint = f"""
+            WITH written AS ({insert})
+            SELECT id, created_at, run_at, pg_notify(%(channel)s, %(payload)s) FROM written"""
+        self.by_key = f"SELECT id FROM {job} WHERE key = %(key)s"
+        self.draw_ids = (
+            f"SELECT nextval(pg_get_serial_sequence('{job}', 'id')), clock_timestamp()"
+            " FROM generate_series(1, %s)"
+        )
+        self.copy = (
+            f"COPY {job} (id, task, arguments, queue, priority, state, run_at, created_at,"
+            " recurring_id, due, options) FROM STDIN (FORMAT BINARY)"
+        )
+        recurring, tick = tables.name("recurring_job"), tables.name("tick")
+        self.write_ticks = f"""
+            WITH given AS (
+                SELECT * FROM unnest(%(ids)s::text[], %(dues)s::timestamptz[],
+                    %(nexts)s::timestamptz[], %(tasks)s::text[], %(arguments)s::text[],
+                    %(queues)s::text[], %(priorities)s::int[], %(options)s::text[])
+                AS given(id, due, next_at, task, arguments, queue, priority, options)),
+            fresh AS (
+                INSERT INTO {tick} (recurring_id, due, outcome, job_id, created_at)
+                SELECT id, due, 'run', nextval(pg_get_serial_sequence('{job}', 'id')), now()
+                FROM given WHERE due IS NOT NULL
+                ON CONFLICT (recurring_id, due) WHERE due IS NOT NULL DO NOTHING
+                RETURNING recurring_id, due, job_id),
+            written AS (
+                INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at,
+                                   created_at, recurring_id, due, options)
+                SELECT fresh.job_id, task, arguments, queue, priority, 'Enqueued', now(), now(),
+                       given.id, given.due, options
+                FROM given JOIN fresh ON fresh.recurring_id = given.id AND fresh.due = given.due)
+            UPDATE {recurring} AS row
+            SET next_at = given.next_at, last_due = coalesce(given.due, row.last_due),
+                last_job_id = coalesce(fresh.job_id, row.last_job_id)
+            FROM given LEFT JOIN fresh ON fresh.recurring_id = given.id
+            WHERE row.id = given.id"""
+        self.survey = f"""
+            WITH RECURSIVE lane AS (
+                (SELECT queue, priority, run_at FROM {job} WHERE {WAITING}
+                 ORDER BY queue, priority, run_at LIMIT 1)
+                UNION ALL
+                SELECT later.* FROM lane, LATERAL (
+                    SELECT queue, priority, run_at FROM {job}
+                    WHERE {WAITING} AND (queue, priority) > (lane.queue, lane.priority)
+                    ORDER BY queue, priority, run_at LIMIT 1) AS later)
+            SELECT now(), lane.*, EXISTS (
+                SELECT 1 FROM {tables.name("queue")}
+                WHERE name = lane.queue AND paused_at IS NOT NULL)
+            FROM (SELECT 1) AS always LEFT JOIN lane ON true"""
+        self.hand_back = f"""
+            UPDATE {job} AS job
+            SET state = 'Enqueued', server_id = NULL, started_at = NULL, attempt = attempt - 1
+            FROM unnest(%(ids)s::bigint[], %(claims)s::int[]) AS given(id, claim)
+            WHERE job.id = given.id AND job.claim = given.claim AND job.state = 'Processing'"""
+        self.succeed = f"""
+            UPDATE {job} AS job
+            SET state = 'Succeeded', result = run.result, error = NULL, server_id = NULL,
+                started_at = now() - run.began * interval '1 second',
+                finished_at = now() - run.ended * interval '1 second'
+            FROM unnest(%(ids)s::bigint[], %(claims)s::int[], %(began)s::float8[],
+                        %(ended)s::float8[], %(results)s::text[])
+                 AS run(id, claim, began, ended, result)
+            WHERE job.id = run.id AND job.claim = run.claim AND job.state = 'Processing'"""
+        self.set_back = f"""
+            WITH run AS (
+                SELECT * FROM unnest(%(ids)s::bigint[], %(claims)s::int[], %(states)s::text[],
+                    %(delays)s::float8[], %(returned)s::int[], %(outcomes)s::text[],
+                    %(attempts)s::int[], %(began)s::float8[], %(ended)s::float8[],
+                    %(types)s::text[], %(messages)s::text[], %(tracebacks)s::text[],
+                    %(summaries)s::text[])
+                AS run(id, claim, state, delay, returned, outcome, attempt, began, ended,
+                       type, message, traceback, summary)),
+            changed AS (
+                UPDATE {job} AS job
+                SET state = CASE WHEN job.cancel_requested THEN 'Deleted' ELSE run.state END,
+                    run_at = CASE WHEN run.delay IS NULL THEN job.run_at
+                                  ELSE now() + run.delay * interval '1 second' END,
+                    attempt = job.attempt - run.returned,
+                    started_at = CASE WHEN run.state = 'Enqueued' AND NOT job.cancel_requested
+                                      THEN NULL ELSE now() - run.began * interval '1 second' END,
+                    finished_at = CASE WHEN run.state = 'Enqueued' AND NOT job.cancel_requested
+                                       THEN NULL ELSE now() - run.ended * interval '1 second' END,
+                    error = CASE WHEN run.returned = 1 THEN job.error ELSE run.summary END,
+                    server_id = NULL
+                FROM run
+                WHERE job.id = run.id AND job.claim = run.claim AND job.state = 'Processing'
+                RETURNING job.id, job.claim, job.ran_on, job.state, job.run_at)
+            INSERT INTO {attempt} (job_id, claim, attempt, outcome, started_at, finished_at,
+                                   server_id, error_type, message, traceback, retry_at)
+            SELECT run.id, run.claim, run.attempt, run.outcome,
+                   now() - run.began * interval '1 second', now() - run.ended * interval '1 second',
+                   changed.ran_on, run.type, run.message, run.traceback,
+                   CASE WHEN changed.state = 'Enqueued' AND run.returned = 0
+                        THEN changed.run_at END
+            FROM run JOIN changed USING (id, claim)
+            RETURNING job_id"""
+        self.write_console = f"""
+            INSERT INTO {console} (job_id, claim, seq, at, text, color, level, progress)
+            SELECT id, claim, seq, now() - ago * interval '1 second', text, color, level, progress
+            FROM unnest(%(ids)s::bigint[], %(claims)s::int[], %(seqs)s::int[], %(ago)s::float8[],
+                        %(texts)s::text[], %(colors)s::text[], %(levels)s::text[],
+                        %(values)s::float8[])
+                 AS entry(id, claim, seq, ago, text, color, level, progress)
+            ON CONFLICT (job_id, claim, seq) DO UPDATE SET progress = EXCLUDED.progress"""
+        self.count = f"""
+            INSERT INTO {statistics} AS old (minute, task, server_id, succeeded, failed, retried,
+                                             run_seconds, wait_seconds)
+            SELECT date_trunc('minute', now()), task, %(server)s, succeeded, failed, retried,
+                   run, wait
+            FROM unnest(%(tasks)s::text[], %(succeeded)s::bigint[], %(failed)s::bigint[],
+                        %(retried)s::bigint[], %(run)s::float8[], %(wait)s::float8[])
+                 AS new(task, succeeded, failed, retried, run, wait)
+            ON CONFLICT (minute, task, server_id) DO UPDATE
+            SET succeeded = old.succeeded + EXCLUDED.succeeded,
+                failed = old.failed + EXCLUDED.failed,
+                retried = old.retried + EXCLUDED.retried,
+                run_seconds = old.run_seconds + EXCLUDED.run_seconds,
+                wait_seconds = old.wait_seconds + EXCLUDED.wait_seconds"""
+        self.claim = lru_cache(maxsize=256)(self._claim)
+
+    def _claim(self, marked: tuple[bool, ...]) -> str:
+        lanes = " UNION ALL ".join(
+            f"""SELECT id FROM (
+                SELECT id FROM {self._job}
+                WHERE {WAITING} AND queue = %(q{number})s AND priority = %(p{number})s
+                  AND run_at <= now(){f" AND run_at >= %(m{number})s" if mark else ""}
+                  AND task = ANY(%(tasks)s)
+                ORDER BY run_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS lane{number}"""
+            for number, mark in enumerate(marked)
+        )
+        return f"""
+            WITH picked AS MATERIALIZED (
+                SELECT id FROM ({lanes}) AS lanes WHERE {self._alive} LIMIT %(limit)s)
+            UPDATE {self._job} AS job
+            SET state = 'Processing', claim = claim + 1, attempt = attempt + 1,
+                started_at = now(), server_id = %(server)s, ran_on = %(server)s
+            WHERE id = ANY(ARRAY(SELECT id FROM picked))
+            RETURNING id, claim, attempt, task, arguments, queue, priority, run_at,
+                      extract(epoch FROM now() - run_at)::float8, recurring_id, due, options"""

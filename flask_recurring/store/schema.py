@@ -1,0 +1,250 @@
+"""The tables, as they are in the newest version of the schema.
+
+One schema for both dialects. PostgreSQL keeps the tables in a schema of their own; SQLite has
+none, so there the name becomes a prefix. How a database gets here is told in ``migrations``.
+
+Whatever is bulky or only ever appended to stands beside the job table, not in it, and every index
+of the job table covers only the rows it is read for: a job that is done is in no index that a
+claim walks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from .types import Instant
+
+# Written out in each index and statement, since a partial index serves only a query that repeats
+# its condition word for word.
+WAITING = "state = 'Enqueued'"
+RUNNING = "server_id IS NOT NULL"
+FINISHED = "finished_at IS NOT NULL"
+
+Identity = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY."""
+
+
+class Tables:
+    """The tables of one database, under one schema name."""
+
+    def __init__(self, dialect: str, schema: str, bind_key: str | None = None) -> None:
+        self.prefix = "" if dialect == "postgresql" else f"{schema}_"
+        self.schema = schema if dialect == "postgresql" else None
+        self.metadata = sa.MetaData(
+            schema=self.schema,
+            # Flask-SQLAlchemy's session finds the engine of a table by this key.
+            info={} if bind_key is None else {"bind_key": bind_key},
+        )
+        self.job = self._job()
+        self.attempt = self._attempt()
+        self.console = self._console()
+        self.recurring_job = self._recurring_job()
+        self.tick = self._tick()
+        self.server = self._server()
+        self.queue = self._queue()
+        self.statistics = self._statistics()
+        self.audit = self._audit()
+        self.chore = self._chore()
+
+    def name(self, table: str) -> str:
+        """The table's name as hand-written SQL needs it."""
+        return f'"{self.schema}".{table}' if self.schema else f"{self.prefix}{table}"
+
+    def _table(self, name: str, *items: sa.schema.SchemaItem, **options: Any) -> sa.Table:
+        table: sa.Table = sa.Table(f"{self.prefix}{name}", self.metadata, *items, **options)
+        return table
+
+    def _index(
+        self, name: str, *columns: str | sa.TextClause, where: str = "", unique: bool = False
+    ) -> sa.Index:
+        condition = sa.text(where) if where else None
+        return sa.Index(
+            f"{self.prefix}{name}",
+            *columns,
+            unique=unique,
+            postgresql_where=condition,
+            sqlite_where=condition,
+        )
+
+    def _job(self) -> sa.Table:
+        return self._table(
+            "job",
+            sa.Column("id", Identity, sa.Identity(), primary_key=True),
+            sa.Column("task", sa.Text, nullable=False),
+            sa.Column("arguments", sa.Text, nullable=False),
+            sa.Column("queue", sa.Text, nullable=False),
+            sa.Column("priority", sa.Integer, nullable=False),
+            # Scheduled is an enqueued job whose run_at lies ahead, so nothing has to move it.
+            sa.Column("state", sa.Text, nullable=False),
+            sa.Column("run_at", Instant, nullable=False),
+            sa.Column("created_at", Instant, nullable=False),
+            sa.Column("started_at", Instant),
+            sa.Column("finished_at", Instant),
+            sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+            sa.Column("claim", sa.Integer, nullable=False, server_default="0"),
+            # How many servers died while they ran it.
+            sa.Column("lost", sa.Integer, nullable=False, server_default="0"),
+            # Set only while it runs; ran_on stays, so that one sees who ran it.
+            sa.Column("server_id", sa.BigInteger),
+            sa.Column("ran_on", sa.BigInteger),
+            sa.Column("cancel_requested", sa.Boolean, nullable=False, server_default=sa.false()),
+            sa.Column("recurring_id", sa.Text),
+            sa.Column("due", Instant),
+            sa.Column("key", sa.Text),
+            # What this job has otherwise than its task: retry policy, time limit. JSON, or null.
+            sa.Column("options", sa.Text),
+            sa.Column("result", sa.Text),
+            sa.Column("error", sa.Text),
+            self._index("job_fetch", "queue", "priority", "run_at", "id", where=WAITING),
+            # Declared on a column that is null for all but the running jobs, and not on the state:
+            # the planner has figures for a column, and none for a condition that is rarely true.
+            self._index("job_running", "server_id", where=RUNNING),
+            self._index("job_finished", "state", "finished_at", "id", where=FINISHED),
+            self._index("job_recurring", "recurring_id", "id", where="recurring_id IS NOT NULL"),
+            self._index("job_key", "key", where="key IS NOT NULL", unique=True),
+            # Ids are never given twice, whatever was deleted: they stand in logs and in links.
+            sqlite_autoincrement=True,
+        )
+
+    def _attempt(self) -> sa.Table:
+        return self._table(
+            "attempt",
+            sa.Column("job_id", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("claim", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("attempt", sa.Integer, nullable=False),
+            sa.Column("outcome", sa.Text, nullable=False),
+            sa.Column("started_at", Instant, nullable=False),
+            sa.Column("finished_at", Instant, nullable=False),
+            sa.Column("server_id", sa.BigInteger),
+            sa.Column("error_type", sa.Text),
+            sa.Column("message", sa.Text),
+            sa.Column("traceback", sa.Text),
+            sa.Column("retry_at", Instant),
+        )
+
+    def _console(self) -> sa.Table:
+        return self._table(
+            "console",
+            # By claim, not by attempt: a job that is handed back starts its attempt anew.
+            sa.Column("job_id", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("claim", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
+            sa.Column("at", Instant, nullable=False),
+            sa.Column("text", sa.Text, nullable=False),
+            sa.Column("color", sa.Text),
+            sa.Column("level", sa.Text),
+            # Null for a line; for a progress bar its value from 0 to 100.
+            sa.Column("progress", sa.Float),
+        )
+
+    def _recurring_job(self) -> sa.Table:
+        return self._table(
+            "recurring_job",
+            sa.Column("id", sa.Text, primary_key=True),
+            sa.Column("task", sa.Text, nullable=False),
+            sa.Column("arguments", sa.Text, nullable=False),
+            sa.Column("queue", sa.Text, nullable=False),
+            sa.Column("priority", sa.Integer, nullable=False),
+            sa.Column("options", sa.Text),
+            sa.Column("cron", sa.Text, nullable=False),
+            sa.Column("timezone", sa.Text, nullable=False),
+            sa.Column("every", sa.Float),
+            sa.Column("start_at", Instant),
+            sa.Column("end_at", Instant),
+            sa.Column("misfire", sa.Text, nullable=False, server_default="latest"),
+            sa.Column("overlap", sa.Text, nullable=False, server_default="allow"),
+            sa.Column("jitter", sa.Float),
+            sa.Column("keep", sa.Integer),
+            sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+            # The values that the code gave, and those that an operator put in their place. JSON.
+            sa.Column("declared", sa.Text),
+            sa.Column("overrides", sa.Text),
+            sa.Column("orphaned_at", Instant),
+            sa.Column("next_at", Instant),
+            sa.Column("last_due", Instant),
+            sa.Column("last_job_id", sa.BigInteger),
+            sa.Column("created_at", Instant, nullable=False),
+            sa.Column("updated_at", Instant, nullable=False),
+            self._index("recurring_job_due", "next_at", where="next_at IS NOT NULL"),
+        )
+
+    def _tick(self) -> sa.Table:
+        return self._table(
+            "tick",
+            sa.Column("id", Identity, sa.Identity(), primary_key=True),
+            sa.Column("recurring_id", sa.Text, nullable=False),
+            sa.Column("due", Instant),
+            sa.Column("outcome", sa.Text, nullable=False),
+            sa.Column("reason", sa.Text),
+            sa.Column("job_id", sa.BigInteger),
+            sa.Column("created_at", Instant, nullable=False),
+            # This is what makes a tick happen once, whoever comes to it, and however often.
+            self._index("tick_once", "recurring_id", "due", where="due IS NOT NULL", unique=True),
+            self._index("tick_history", "recurring_id", "id"),
+            self._index("tick_age", "created_at"),
+        )
+
+    def _server(self) -> sa.Table:
+        return self._table(
+            "server",
+            sa.Column("id", Identity, sa.Identity(), primary_key=True),
+            sa.Column("name", sa.Text, nullable=False),
+            sa.Column("host", sa.Text, nullable=False),
+            sa.Column("pid", sa.Integer, nullable=False),
+            sa.Column("application", sa.Text, nullable=False),
+            sa.Column("version", sa.Text, nullable=False),
+            sa.Column("threads", sa.Integer, nullable=False),
+            sa.Column("busy", sa.Integer, nullable=False, server_default="0"),
+            sa.Column("queues", sa.Text, nullable=False),
+            sa.Column("tasks", sa.Text, nullable=False, server_default="[]"),
+            # What tells, from outside, that the process is gone: see the dialect's ``Presence``.
+            sa.Column("presence", sa.Text),
+            sa.Column("started_at", Instant, nullable=False),
+            sa.Column("beat_at", Instant, nullable=False),
+            sa.Column("stopped_at", Instant),
+            self._index("server_live", "id", where="stopped_at IS NULL"),
+        )
+
+    def _queue(self) -> sa.Table:
+        return self._table(
+            "queue",
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("paused_at", Instant),
+            sa.Column("created_at", Instant, nullable=False),
+        )
+
+    def _statistics(self) -> sa.Table:
+        return self._table(
+            "statistics",
+            # A row for each server, so that two of them never wait for one another's counter.
+            sa.Column("minute", Instant, primary_key=True),
+            sa.Column("task", sa.Text, primary_key=True),
+            sa.Column("server_id", sa.BigInteger, primary_key=True, autoincrement=False),
+            sa.Column("succeeded", sa.BigInteger, nullable=False),
+            sa.Column("failed", sa.BigInteger, nullable=False),
+            sa.Column("retried", sa.BigInteger, nullable=False),
+            sa.Column("run_seconds", sa.Float, nullable=False),
+            sa.Column("wait_seconds", sa.Float, nullable=False),
+        )
+
+    def _audit(self) -> sa.Table:
+        return self._table(
+            "audit",
+            sa.Column("id", Identity, sa.Identity(), primary_key=True),
+            sa.Column("at", Instant, nullable=False),
+            sa.Column("actor", sa.Text, nullable=False),
+            sa.Column("action", sa.Text, nullable=False),
+            sa.Column("target", sa.Text, nullable=False),
+            sa.Column("detail", sa.Text, nullable=False),
+            self._index("audit_age", "at"),
+        )
+
+    def _chore(self) -> sa.Table:
+        return self._table(
+            "chore",
+            # What one server at a time does now and then: whoever moves next_at on does it.
+            sa.Column("name", sa.Text, primary_key=True),
+            sa.Column("next_at", Instant, nullable=False),
+        )

@@ -1,0 +1,86 @@
+"""Column types and SQL expressions that mean the same on every dialect."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.elements import ColumnElement
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+SQLITE_NOW = (
+    "(strftime('%s','now') * 1000000 + CAST(substr(strftime('%f','now'), 4) AS INTEGER) * 1000)"
+)
+"""SQLite's clock, in microseconds since 1970 (it counts whole milliseconds)."""
+
+
+def to_microseconds(value: datetime) -> int:
+    """Microseconds since 1970 of an aware datetime."""
+    return (value - EPOCH) // MICROSECOND
+
+
+def from_microseconds(value: int) -> datetime:
+    """The aware datetime, in UTC, of microseconds since 1970."""
+    return EPOCH + timedelta(microseconds=value)
+
+
+class Instant(sa.types.TypeDecorator[datetime]):
+    """A moment, as an aware datetime in UTC with microseconds.
+
+    ``timestamptz`` in PostgreSQL. SQLite has no such type: there it is an integer, microseconds
+    since 1970, which sorts and compares as it should.
+    """
+
+    impl = sa.BigInteger
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        if dialect.name == "postgresql":
+            return dialect.type_descriptor(sa.TIMESTAMP(timezone=True))
+        return dialect.type_descriptor(sa.BigInteger())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"a time needs a zone, got the naive {value!r}")
+        return value if dialect.name == "postgresql" else to_microseconds(value)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if isinstance(value, datetime):
+            return value.astimezone(UTC)
+        return from_microseconds(int(value))
+
+
+class now(ColumnElement[datetime]):
+    """The database's own clock, moved by ``seconds`` (which may be a bound value)."""
+
+    type = Instant()
+    inherit_cache = True
+    _traverse_internals: ClassVar[Any] = [
+        ("seconds", sa.sql.visitors.InternalTraversal.dp_clauseelement)
+    ]
+
+    def __init__(self, seconds: float | ColumnElement[float] = 0.0) -> None:
+        self.seconds: ColumnElement[float] = (
+            sa.literal(float(seconds), sa.Float()) if isinstance(seconds, (int, float)) else seconds
+        )
+
+
+@compiles(now, "postgresql")
+def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
+    seconds = compiler.process(element.seconds, **kw)
+    return f"(now() + CAST({seconds} AS double precision) * interval '1 second')"
+
+
+@compiles(now, "sqlite")
+def _now_sqlite(element: now, compiler: Any, **kw: Any) -> str:
+    seconds = compiler.process(element.seconds, **kw)
+    return f"({SQLITE_NOW} + CAST(({seconds}) * 1000000 AS INTEGER))"

@@ -1,0 +1,274 @@
+"""A task: a function that the database knows by name.
+
+A ``Task`` can still be called like the function it was made from. ``enqueue`` and ``schedule`` have
+the function's own signature, so a type checker sees a wrong call before it is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
+
+import msgspec
+
+from .arguments import Signature
+from .context import JobContext, current_context, terminal_context
+from .errors import ConfigurationError
+from .job import Job
+from .names import validate_id, validate_queue
+from .retry import Retry, RetryPolicy
+from .store import NewJob
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session, scoped_session
+
+    SomeSession = Session | scoped_session[Any]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Client(Protocol):
+    """What a task asks of its scheduler."""
+
+    def write(self, job: NewJob, session: SomeSession | None) -> Job:
+        """Write one job."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskOptions:
+    """How a task's jobs are run, unless a call says otherwise.
+
+    ``timeout`` is in seconds: a run that takes longer is asked to stop, and counts as failed if it
+    does so by ``raise_if_cancelled``.
+    """
+
+    queue: str = "default"
+    priority: int = 0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        queue: str = "default",
+        priority: int = 0,
+        retry: Retry = None,
+        timeout: timedelta | float | None = None,
+    ) -> TaskOptions:
+        """Check what a decorator was given. Raises ``ConfigurationError`` naming the option."""
+        return cls(
+            queue=validate_queue(queue),
+            priority=checked_priority(priority),
+            retry=RetryPolicy.of(retry),
+            timeout=checked_timeout(timeout),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A task with arguments, not yet enqueued: what ``enqueue_many`` takes."""
+
+    new: NewJob
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallOptions:
+    """What one call has otherwise than its task."""
+
+    queue: str
+    priority: int
+    key: str | None = None
+    retry: RetryPolicy | None = None
+    timeout: float | None = None
+    session: SomeSession | None = None
+
+    def encoded(self) -> str | None:
+        """The part that the job's row keeps as JSON; None if there is nothing to keep."""
+        kept: dict[str, Any] = {}
+        if self.retry is not None:
+            kept["retry"] = self.retry.to_json()
+        if self.timeout is not None:
+            kept["timeout"] = self.timeout
+        return msgspec.json.encode(kept).decode() if kept else None
+
+
+class Task(Generic[P, R]):
+    """A registered function. Made by ``Scheduler.task`` and ``Scheduler.recurring``."""
+
+    def __init__(
+        self,
+        function: Callable[..., R],
+        client: Client,
+        *,
+        name: str | None = None,
+        defaults: TaskOptions | None = None,
+    ) -> None:
+        if not callable(function) or isinstance(function, type):
+            raise ConfigurationError(f"a task is made from a function, not from {function!r}")
+        self.function = function
+        self.name = validate_id(name) if name is not None else default_name(function)
+        self.defaults = defaults or TaskOptions()
+        self.signature = Signature(function, JobContext, name=self.name)
+        self.is_coroutine = inspect.iscoroutinefunction(function)
+        self._client = client
+        functools.update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the plain function, here and now.
+
+        If it wants a context and none is given, it gets the one of the run this is called in, or
+        one that prints to the terminal.
+        """
+        given: tuple[Any, Any] = (args, kwargs)
+        if self.signature.context_parameter is not None and not self.signature.has_context(*given):
+            context = current_context.get(None) or terminal_context(self.name)
+            given = self.signature.with_context(args, kwargs, context)
+        return self.function(*given[0], **given[1])
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """Run the task in the background as soon as a worker is free.
+
+        Raises ``ArgumentError`` if the arguments don't fit the function or can't travel, and
+        ``StoreUnavailable`` if the database can't be reached.
+        """
+        return self.options().enqueue(*args, **kwargs)
+
+    def schedule(self, when: timedelta | datetime, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """Run the task at a time to come: after a timedelta, or at an aware datetime."""
+        return self.options().schedule(when, *args, **kwargs)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call:
+        """The call as a value, for ``Scheduler.enqueue_many``."""
+        return self.options().call(*args, **kwargs)
+
+    def options(
+        self,
+        *,
+        queue: str | None = None,
+        priority: int | None = None,
+        key: str | None = None,
+        retry: Retry = None,
+        timeout: timedelta | float | None = None,
+        session: SomeSession | None = None,
+    ) -> BoundTask[P, R]:
+        """The task with other options, for one call or a few.
+
+        :param key: names the job; while a job with this key exists, enqueuing gives that one.
+        :param session: enqueue within this session's transaction: the job exists if, and only if,
+            it commits.
+        """
+        defaults = self.defaults
+        return BoundTask(
+            self,
+            CallOptions(
+                queue=defaults.queue if queue is None else validate_queue(queue),
+                priority=defaults.priority if priority is None else checked_priority(priority),
+                key=None if key is None else validate_id(key),
+                retry=None if retry is None else RetryPolicy.of(retry),
+                timeout=checked_timeout(timeout),
+                session=session,
+            ),
+        )
+
+    def run(self, context: JobContext, args: Any, kwargs: Any) -> R:
+        """Call the function as a job: with its context, and to the end if it is a coroutine."""
+        args, kwargs = self.signature.with_context(args, kwargs, context)
+        outcome: Any = self.function(*args, **kwargs)
+        if self.is_coroutine:
+            with asyncio.Runner() as runner:
+                outcome = runner.run(outcome)
+        return cast(R, outcome)
+
+    def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:
+        return self
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+
+class BoundTask(Generic[P, R]):
+    """A task with options for one call, or a few. Made by ``task.options(…)``."""
+
+    def __init__(self, task: Task[P, R], options: CallOptions) -> None:
+        self._task = task
+        self._options = options
+
+    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """See ``Task.enqueue``."""
+        return self._task._client.write(self._new(args, kwargs), self._options.session)
+
+    def schedule(self, when: timedelta | datetime, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """See ``Task.schedule``."""
+        new = replace(self._new(args, kwargs), **moment(when))
+        return self._task._client.write(new, self._options.session)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call:
+        """See ``Task.call``."""
+        if self._options.session is not None:
+            raise ConfigurationError("give the session to enqueue_many, not to each of its calls")
+        return Call(self._new(args, kwargs))
+
+    def _new(self, args: Any, kwargs: Any) -> NewJob:
+        options = self._options
+        return NewJob(
+            task=self._task.name,
+            arguments=self._task.signature.pack(args, kwargs),
+            queue=options.queue,
+            priority=options.priority,
+            key=options.key,
+            options=options.encoded(),
+        )
+
+
+def moment(when: timedelta | datetime) -> dict[str, Any]:
+    """``when`` as fields of a new job. Raises ``ConfigurationError`` for a naive time."""
+    if isinstance(when, timedelta):
+        return {"delay": max(0.0, when.total_seconds())}
+    if not isinstance(when, datetime):
+        raise ConfigurationError(f"schedule takes a timedelta or a datetime, not {when!r}")
+    if when.tzinfo is None:
+        raise ConfigurationError(
+            f"schedule takes an aware datetime, and {when!r} has no zone; "
+            "write for example datetime.now(UTC) + timedelta(hours=1)"
+        )
+    return {"run_at": when}
+
+
+def default_name(function: Callable[..., Any]) -> str:
+    """``module.function``. A module that was started as a script goes by its file's name."""
+    module = function.__module__
+    if module == "__main__":
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        module = Path(file).stem if file else module
+    return validate_id(f"{module}.{function.__qualname__}")
+
+
+def checked_priority(value: int) -> int:
+    """A priority. Smaller runs first."""
+    if isinstance(value, bool) or not isinstance(value, int) or not -32768 <= value <= 32767:
+        raise ConfigurationError(
+            f"priority is a whole number from -32768 to 32767 (smaller runs first), not {value!r}"
+        )
+    return value
+
+
+def checked_timeout(value: timedelta | float | None) -> float | None:
+    """A time limit in seconds, or none."""
+    if value is None:
+        return None
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ConfigurationError(f"timeout is a number of seconds or a timedelta, not {value!r}")
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise ConfigurationError(f"timeout must be longer than nothing and finite, not {value!r}")
+    return float(seconds)
