@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 from flask import Flask, current_app
 
-from .database_url import normalise
 from .errors import ConfigurationError
 from .job import Job
 from .server import Server, ServerConfig, Workload
 from .server.janitor import Retention
 from .settings import Settings
+from .settings.database_url import normalise
 from .store import Database, NewJob, Store, create_engine
 from .version import VERSION
 

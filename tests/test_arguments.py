@@ -30,10 +30,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_recurring import arguments
 from flask_recurring.arguments import NO_ARGUMENTS, Signature, read_arguments
+from flask_recurring.arguments import signature as arguments
+from flask_recurring.arguments.result import MAX_RESULT_BYTES, encode_result, read_result
 from flask_recurring.errors import ArgumentError, ConfigurationError
-from flask_recurring.result import MAX_RESULT_BYTES, encode_result, read_result
 
 if TYPE_CHECKING:
     from nowhere import Missing  # type: ignore[import-not-found]

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from ..arguments import encode_result
 from ..console import Console, current_console
 from ..context import JobContext, current_context
 from ..errors import JobCancelled
-from ..result import encode_result
 from ..retry import RetryPolicy
 from ..store.claim import Claimed
 from ..store.completion import Outcome, Setback, Success

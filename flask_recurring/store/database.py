@@ -174,6 +174,8 @@ class Link:
         """Drop the connection; the next use opens a new one."""
         connection, self._connection = self._connection, None
         if connection is not None and self._owner == os.getpid():
+            # Invalidated first: closing alone would try to roll back what may be broken.
+            quietly(connection.invalidate)
             quietly(connection.close)
 
 

@@ -426,7 +426,7 @@ class PostgreSQL:
 
 def raw(connection: sa.Connection) -> psycopg.Connection[Any]:
     """The psycopg connection inside."""
-    driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
+    driver: psycopg.Connection[Any] = connection.connection.dbapi_connection  # type: ignore[assignment]
     return driver
 
 

@@ -117,7 +117,7 @@ class SQLite:
 
     def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
         now = _now()
-        if connection.connection.driver_connection.in_transaction:  # type: ignore[union-attr]
+        if connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
             return connection.exec_driver_sql(self._sql.insert, _values(job, now)).first()
         with self._writing:
             return connection.exec_driver_sql(self._sql.insert, _values(job, now)).first()
@@ -351,7 +351,7 @@ class SQLite:
 
 def raw(connection: sa.Connection) -> sqlite3.Connection:
     """The sqlite3 connection inside."""
-    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]
+    driver: sqlite3.Connection = connection.connection.dbapi_connection  # type: ignore[assignment]
     return driver
 
 

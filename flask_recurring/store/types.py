@@ -64,7 +64,7 @@ class now(ColumnElement[datetime]):
 
     type = Instant()
     inherit_cache = True
-    _traverse_internals: ClassVar[Any] = [
+    _traverse_internals = [  # noqa: RUF012
         ("seconds", sa.sql.visitors.InternalTraversal.dp_clauseelement)
     ]
 
