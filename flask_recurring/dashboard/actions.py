@@ -1,0 +1,43 @@
+"""What one can do to jobs: requeue and delete, one or all that are ticked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response, request
+
+from ..binding import current_binding
+from . import notice
+from .job import job
+from .jobs import ALL, Filter, jobs
+from .page import go_to, url, wants_fragment
+from .security import record
+
+MOST_AT_ONCE = 1000
+"""Jobs that one form may name."""
+
+
+def requeue() -> Response:
+    """``POST /jobs/requeue``: run the named jobs, once more or at once."""
+    return _act("requeue", current_binding().scheduler.requeue)
+
+
+def delete() -> Response:
+    """``POST /jobs/delete``: the named jobs will not run; a running one is asked to stop."""
+    return _act("delete", current_binding().scheduler.delete)
+
+
+def _act(verb: str, action: Callable[[int], bool]) -> Response:
+    named = list(dict.fromkeys(request.form.getlist("job", type=int)))[:MOST_AT_ONCE]
+    done = [identifier for identifier in named if action(identifier)]
+    for identifier in done:
+        record(f"job.{verb}", str(identifier))
+    told = f"{verb}-{len(done)}-{len(named)}"
+    if request.args.get("back") == "job" and len(named) == 1:
+        if wants_fragment():
+            return job(named[0], notice.of_jobs(told))
+        return go_to(url("job", job_id=named[0], told=told))
+    state = request.args.get("state", ALL)
+    if wants_fragment():
+        return jobs(state, notice.of_jobs(told))
+    return go_to(url("jobs", **Filter.read(state).query(), told=told))

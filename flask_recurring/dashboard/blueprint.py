@@ -1,0 +1,160 @@
+"""The dashboard's addresses, and what stands before and after each of them."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Blueprint, Response, current_app, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import HTTPException
+
+from ..access import Access, has_identity, same_origin
+from ..binding import Binding, current_binding
+from ..store import StoreUnavailable
+from . import (
+    actions,
+    assets,
+    console,
+    job,
+    jobs,
+    navigation,
+    overview,
+    page,
+    recurring,
+    security,
+    servers,
+)
+
+log = logging.getLogger("flask_recurring")
+
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+
+
+def create_blueprint(binding: Binding) -> Blueprint:
+    """The dashboard of one application, mounted under its settings' prefix."""
+    prefix = "/" + binding.settings.dashboard_url_prefix.strip("/")
+    blueprint = Blueprint("recurring", __name__, url_prefix=None if prefix == "/" else prefix)
+    blueprint.before_request(guard)
+    blueprint.after_request(security.harden)
+    _pages(blueprint, has_prefix=prefix != "/")
+    blueprint.register_error_handler(StoreUnavailable, unreachable)
+    blueprint.register_error_handler(SQLAlchemyError, unreachable)
+    blueprint.register_error_handler(HTTPException, failed)
+    # Asked at each request, before any check: the application may set up its own later than us.
+    blueprint.url_value_preprocessor(lambda *_: exempt_from_csrf(blueprint))
+    return blueprint
+
+
+def _pages(blueprint: Blueprint, *, has_prefix: bool) -> None:
+    get, post = blueprint.get, blueprint.post
+    get("/", endpoint="overview")(overview.overview)
+    if has_prefix:
+        get("", endpoint="overview")(overview.overview)
+    get("/recurring")(recurring.recurring)
+    get("/recurring/details", endpoint="details")(recurring.details)
+    post("/recurring/trigger", endpoint="trigger")(recurring.trigger)
+    post("/recurring/pause", endpoint="pause")(recurring.pause)
+    post("/recurring/resume", endpoint="resume")(recurring.resume)
+    post("/recurring/remove", endpoint="remove")(recurring.remove)
+    get("/jobs", endpoint="jobs")(jobs.jobs)
+    get("/jobs/<state>", endpoint="jobs")(jobs.jobs)
+    post("/jobs/requeue", endpoint="requeue")(actions.requeue)
+    post("/jobs/delete", endpoint="delete")(actions.delete)
+    get("/jobs/details/<int:job_id>", endpoint="job")(job.job)
+    get("/jobs/details/<int:job_id>/console", endpoint="tail")(console.tail)
+    get("/jobs/details/<int:job_id>/console.txt", endpoint="download")(console.download)
+    get("/servers", endpoint="servers")(servers.servers)
+    get("/navigation", endpoint="navigation")(navigation.navigation)
+    get("/static/<version>/<path:place>", endpoint="asset")(asset)
+    # Whatever else is asked for below the prefix is refused by us, behind the same door.
+    blueprint.add_url_rule(
+        "/<path:unknown>", endpoint="unknown", view_func=unknown, methods=EVERY_METHOD
+    )
+
+
+def guard() -> Response | None:
+    """The door: who may come in, and from where an action may come. Assets show nothing."""
+    if request.endpoint is not None and request.endpoint.endswith(".asset"):
+        return None
+    allowed = security.granted()
+    if allowed is Access.NONE:
+        return refuse()
+    # In a process that runs no server nobody else has made the tables and written what the code
+    # declares. Both are done once.
+    current_binding().ready_store()
+    current_binding().define()
+    if request.method in SAFE:
+        return None
+    if not same_origin(request):
+        return page.message(
+            "That came from another site",
+            "Actions are taken only from the dashboard's own pages. Open the page and try again.",
+            403,
+        )
+    if allowed is not Access.OPERATE:
+        return page.message(
+            "You may look, not touch", "You have read access: it shows everything.", 403
+        )
+    return None
+
+
+def refuse() -> Response:
+    """401 for a stranger, 403 for somebody who is known but not let in."""
+    if has_identity(request):
+        return page.message("Not for you", "You are signed in, but not for this dashboard.", 403)
+    return page.message(
+        "Sign in first", "This dashboard is closed to visitors.", 401, security.hint()
+    )
+
+
+def unreachable(error: Exception) -> Response:
+    """503 when the database can't be asked. The page tries again by itself."""
+    log.warning("the dashboard can't reach the database: %s", error)
+    return page.message(
+        "The database can't be reached",
+        "Jobs wait where they are and nothing is lost. This page comes back by itself.",
+        503,
+        retry=True,
+        again=None if request.method in SAFE else page.url("overview"),
+    )
+
+
+def failed(error: HTTPException) -> Response:
+    """A page of our own for what a view refuses."""
+    status = error.code or 500
+    texts = {
+        400: ("That address is broken", "A part of it can't be read. Start again from the list."),
+        404: ("Not here", "It was removed, or never was. Finished jobs are kept for some time."),
+        405: ("Not that way", "This address doesn't take such a request."),
+    }
+    heading, text = texts.get(status, (error.name, error.description or ""))
+    response = page.message(heading, text, status)
+    for name, value in error.get_headers():
+        if name == "Allow":
+            response.headers[name] = value
+    return response
+
+
+def asset(version: str, place: str) -> Response:
+    """``GET /static/<version>/<name>``: kept for ever, unless the address is another version's."""
+    found = assets.find(version, place)
+    if found is None:
+        return page.message("Not here", "There is no such file.", 404)
+    response = Response(found.path.read_bytes(), content_type=found.mimetype)
+    current = found.version == version
+    response.headers["Cache-Control"] = assets.FOREVER if current else "no-cache"
+    return response
+
+
+def unknown(unknown: str) -> Response:
+    """Anything that is no page of ours."""
+    status = 404 if request.method in SAFE else 405
+    return page.message("Not here", f"There is no page {unknown}.", status)
+
+
+def exempt_from_csrf(blueprint: Blueprint) -> None:
+    """Flask-WTF's token is in no form of ours: the origin of a request is checked instead."""
+    exempt = getattr(current_app.extensions.get("csrf"), "exempt", None)
+    if exempt is not None:
+        exempt(blueprint)

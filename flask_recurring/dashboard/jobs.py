@@ -1,0 +1,105 @@
+"""The jobs by state: keyset pages and filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, abort, request
+
+from ..binding import current_binding
+from ..job import JobState
+from ..store import Cursor
+from . import notice as notices
+from .notice import Notice
+from .page import answer, wants_fragment
+
+STATES = {state.value.lower(): state for state in JobState}
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What the address asks to see: every part of it is in the address, so it can be shared."""
+
+    state: JobState | None
+    queue: str | None = None
+    task: str | None = None
+    recurring_id: str | None = None
+    before: str | None = None
+    after: str | None = None
+
+    @classmethod
+    def read(cls, state: str) -> Filter:
+        """From the request. 404 for a state that doesn't exist."""
+        if state != ALL and state not in STATES:
+            abort(404)
+        names = ("queue", "task", "recurring_id", "before", "after")
+        return cls(
+            STATES.get(state), *(request.args.get(name, "").strip() or None for name in names)
+        )
+
+    @property
+    def slug(self) -> str:
+        """The state as it stands in the address."""
+        return self.state.value.lower() if self.state else ALL
+
+    @property
+    def narrowed(self) -> bool:
+        """Whether anything but the state is asked for."""
+        return bool(self.queue or self.task or self.recurring_id)
+
+    def query(self, **changes: Any) -> dict[str, Any]:
+        """The address's parameters. Whatever changes, the pages start anew."""
+        values = {
+            "state": self.slug,
+            "queue": self.queue,
+            "task": self.task,
+            "recurring_id": self.recurring_id,
+        }
+        if not changes:
+            values |= {"before": self.before, "after": self.after}
+        return {name: value for name, value in (values | changes).items() if value is not None}
+
+    def cursor(self, which: str) -> Cursor | None:
+        """The row to go on from. 400 if somebody cut the address short."""
+        text = self.before if which == "before" else self.after
+        try:
+            return Cursor.parse(text) if text else None
+        except ValueError:
+            abort(400)
+
+
+def jobs(state: str = ALL, notice: Notice | None = None) -> Response:
+    """``GET /jobs/<state>``."""
+    binding = current_binding()
+    wanted = Filter.read(state)
+    page = binding.store.jobs.page(
+        wanted.state,
+        queue=wanted.queue,
+        task=wanted.task,
+        recurring_id=wanted.recurring_id,
+        before=wanted.cursor("before"),
+        after=wanted.cursor("after"),
+        limit=binding.settings.dashboard_page_size,
+    )
+    return answer(
+        "jobs.html",
+        at="jobs",
+        wanted=wanted,
+        page=page,
+        counts=binding.store.jobs.counts(),
+        tasks=binding.scheduler.tasks,
+        queues=known_queues(),
+        notice=notice or _told(),
+    )
+
+
+def known_queues() -> list[str]:
+    """Queues to offer in the filter: those of our own tasks."""
+    return sorted({task.defaults.queue for task in current_binding().scheduler.tasks.values()})
+
+
+def _told() -> Notice | None:
+    """The notice that a redirect carries."""
+    return None if wants_fragment() else notices.of_jobs(request.args.get("told", ""))

@@ -1,0 +1,164 @@
+"""The recurring jobs: the list, one job's own page, and what one can do to them.
+
+An id is whatever the user chose, slashes and all, so it never stands in the path: it travels as
+the parameter ``id``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from flask import Response, abort, request
+
+from ..binding import current_binding
+from ..errors import UnknownRecurringJobError
+from ..recurring import RecurringJob
+from . import notice as notices
+from .chart import run_bars
+from .notice import Notice
+from .page import answer, go_to, url, wants_fragment
+from .schedule import last_first, next_first, upcoming, wording
+from .security import record
+
+Outcome = TypeVar("Outcome")
+
+SORTS: dict[str, Callable[[RecurringJob], Any]] = {
+    "id": lambda job: job.id.casefold(),
+    "next": next_first,
+    "last": last_first,
+}
+HISTORY = 30
+"""Runs shown on a recurring job's page."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the address asks to see of the list."""
+
+    words: str
+    sort: str
+    page: int
+
+    @classmethod
+    def read(cls) -> View:
+        sort = request.args.get("sort", "id")
+        page = request.args.get("page", 1, type=int)
+        words = request.args.get("q", "").strip()
+        return cls(words, sort if sort in SORTS else "id", max(page, 1))
+
+    def query(self, **changes: Any) -> dict[str, Any]:
+        """The address's parameters, without those that say nothing."""
+        values = {"q": self.words, "sort": self.sort, "page": self.page} | changes
+        silent = {"q": "", "sort": "id", "page": 1}
+        return {name: value for name, value in values.items() if value != silent.get(name)}
+
+    def holds(self, job: RecurringJob) -> bool:
+        """Whether the job's id or task has every word of the filter."""
+        text = f"{job.id} {job.task}".casefold()
+        return all(word in text for word in self.words.casefold().split())
+
+
+def recurring(notice: Notice | None = None) -> Response:
+    """``GET /recurring``."""
+    binding = current_binding()
+    view = View.read()
+    every = binding.store.recurring.all()
+    found = sorted(filter(view.holds, every), key=SORTS[view.sort])
+    size = binding.settings.dashboard_page_size
+    start = (view.page - 1) * size
+    return answer(
+        "recurring.html",
+        at="recurring",
+        view=view,
+        jobs=found[start : start + size],
+        found=len(found),
+        total=len(every),
+        start=start,
+        wording=wording,
+        notice=notice or _told(),
+    )
+
+
+def details(notice: Notice | None = None) -> Response:
+    """``GET /recurring/details?id=…``: the definition, the next ticks, and the history."""
+    store = current_binding().store
+    identifier = request.values.get("id", "")
+    job = store.recurring.get(identifier)
+    if job is None:
+        abort(404)
+    runs = store.jobs.page(None, recurring_id=identifier, limit=HISTORY).items
+    # From the start of the minute: the list, and with it the page's ETag, stays the same in it.
+    minute = store.now().replace(second=0, microsecond=0)
+    return answer(
+        "details.html",
+        at="recurring",
+        job=job,
+        ticks=store.recurring.ticks(identifier, limit=HISTORY),
+        runs={run.id: run for run in runs},
+        places=HISTORY,
+        bars=run_bars(runs, HISTORY),
+        words=wording(job.cron),
+        upcoming=[] if job.next_at is None else upcoming(job, max(job.next_at, minute)),
+        notice=notice or _told(),
+    )
+
+
+def trigger() -> Response:
+    """``POST /recurring/trigger``: run it now, whatever its schedule says."""
+    identifier = request.form.get("id", "")
+    job = _try(current_binding().scheduler.trigger, identifier)
+    record("recurring.trigger", identifier, f"job {job.id}")
+    return _back("triggered", Notice(f"Triggered {identifier}.", job.id))
+
+
+def pause() -> Response:
+    """``POST /recurring/pause``: no more ticks until it is resumed."""
+    identifier = request.form.get("id", "")
+    _try(current_binding().scheduler.pause, identifier)
+    record("recurring.pause", identifier)
+    return _back("paused", Notice(f"Paused {identifier}."))
+
+
+def resume() -> Response:
+    """``POST /recurring/resume``: ticks again, from the next due time on."""
+    identifier = request.form.get("id", "")
+    _try(current_binding().scheduler.resume, identifier)
+    record("recurring.resume", identifier)
+    return _back("resumed", Notice(f"Resumed {identifier}."))
+
+
+def remove() -> Response:
+    """``POST /recurring/remove``: the recurring job goes, its past jobs stay."""
+    identifier = request.form.get("id", "")
+    _try(current_binding().scheduler.remove, identifier)
+    record("recurring.remove", identifier)
+    return _back("removed", Notice(f"Removed {identifier}."))
+
+
+def _try(action: Callable[[str], Outcome], identifier: str) -> Outcome:
+    try:
+        return action(identifier)
+    except UnknownRecurringJobError:
+        abort(404)
+
+
+def _back(told: str, notice: Notice) -> Response:
+    """To where the button was: at once for htmx, by a redirect for a plain form."""
+    on_details = request.args.get("back") == "details"
+    if on_details and told == "removed":
+        return go_to(url("recurring", told=told))
+    if wants_fragment():
+        return details(notice) if on_details else recurring(notice)
+    if on_details:
+        identifier = request.form.get("id", "")
+        return go_to(url("details", id=identifier, told=told, job=notice.job_id))
+    return go_to(url("recurring", **View.read().query(), told=told, job=notice.job_id))
+
+
+def _told() -> Notice | None:
+    """The notice that a redirect carries."""
+    if wants_fragment():
+        return None
+    return notices.of_recurring(request.args.get("told", ""), request.args.get("job", type=int))
