@@ -164,7 +164,8 @@ class PostgreSQL:
         version = info.parameter_status("server_version") or "?"
         host = info.host if not info.host.startswith("/") else "local socket"
         where = f"{host}:{info.port}" if not info.host.startswith("/") else host
-        return f"PostgreSQL {version.split()[0]} · {where}/{info.dbname} · schema {self._tables.schema}"
+        place = f"{where}/{info.dbname}"
+        return f"PostgreSQL {version.split()[0]} · {place} · schema {self._tables.schema}"
 
     # -- jobs
 
@@ -400,7 +401,8 @@ class PostgreSQL:
         row = (
             raw(connection)
             .execute(
-                "SELECT pid || ' ' || backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+                "SELECT pid || ' ' || backend_start FROM pg_stat_activity"
+                " WHERE pid = pg_backend_pid()"
             )
             .fetchone()
         )
