@@ -1,0 +1,71 @@
+// Parts of a page that ask for themselves again (data-poll): conditionally, only while somebody
+// looks, without undoing what the reader did, and with a word when no answer comes.
+(function () {
+  "use strict";
+
+  const polls = (element) => element instanceof Element && element.matches("[data-poll]");
+
+  // The browser keeps no page (no-store), so we keep the tag of what is shown: by the id of the
+  // part, with the address that it came from.
+  const tags = new Map();
+
+  function address(path, parameters) {
+    const pairs = Object.keys(parameters || {}).map((name) => `${name}=${parameters[name]}`);
+    return pairs.length ? `${path}#${pairs.join("&")}` : path;
+  }
+
+  document.addEventListener("htmx:configRequest", (event) => {
+    const { elt, headers, parameters, path, verb } = event.detail;
+    if (!polls(elt) || verb !== "get") return;
+    const known = tags.get(elt.id);
+    if (known && known.address === address(path, parameters)) headers["If-None-Match"] = known.tag;
+  });
+
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { xhr, target, requestConfig, shouldSwap } = event.detail;
+    if (!shouldSwap) return;
+    // The console's tail adds to another element; what it asks for next is its own affair.
+    const part = requestConfig.elt.matches("[data-tail]") ? requestConfig.elt : target;
+    const tag = xhr.getResponseHeader("ETag");
+    if (tag && requestConfig.verb === "get")
+      tags.set(part.id, { tag, address: address(requestConfig.path, requestConfig.parameters) });
+    else tags.delete(part.id);
+  });
+
+  // Nobody looks: nobody asks. Seen again: all ask at once.
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden && polls(event.detail.elt)) event.preventDefault();
+  });
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    for (const element of document.querySelectorAll("[data-poll]")) htmx.trigger(element, "wake");
+  });
+
+  // What the reader ticked, typed and opened stays when the part around it is renewed.
+  Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element) => {
+    if (element.localName === "input" && element.type !== "hidden")
+      return name !== "checked" && name !== "value";
+    return !(name === "open" && element.localName === "details");
+  };
+
+  // A banner while answers don't come.
+  const failing = new Set();
+  const words = {
+    401: "You are no longer let in. Sign in again, then reload this page.",
+    403: "You are no longer let in. Sign in again, then reload this page.",
+    404: "This was removed in the meantime.",
+    503: "The database can't be reached, trying again …",
+  };
+
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const { elt, xhr } = event.detail;
+    if (!polls(elt) || !xhr) return;
+    if (xhr.status === 0 || xhr.status >= 400) failing.add(elt.id);
+    else failing.delete(elt.id);
+    const banner = document.querySelector("#offline");
+    if (failing.size)
+      banner.querySelector("[data-offline-text]").textContent =
+        words[xhr.status] || "Connection lost, trying again …";
+    banner.hidden = failing.size === 0;
+  });
+})();

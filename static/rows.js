@@ -1,0 +1,54 @@
+// Ticked rows: all of a page, a range with Shift, and the bar that acts on them. And the key that
+// leads to a page's filter.
+(function () {
+  "use strict";
+
+  const form = () => document.querySelector("[data-ticks]");
+  const boxes = () => [...document.querySelectorAll("[data-ticks] input[name=job]")];
+  let last = null;
+
+  function count() {
+    const bar = document.querySelector("[data-bulk]");
+    if (!form() || !bar) return;
+    const rows = boxes();
+    const ticked = rows.filter((box) => box.checked).length;
+    const all = form().querySelector("[data-tick-all]");
+    all.checked = ticked > 0 && ticked === rows.length;
+    all.indeterminate = ticked > 0 && ticked < rows.length;
+    bar.classList.toggle("is-on", ticked > 0);
+    bar.querySelector("[data-bulk-count]").textContent = `${ticked} ticked`;
+  }
+
+  document.addEventListener("click", (event) => {
+    const box = event.target;
+    if (!(box instanceof HTMLInputElement) || !box.closest("[data-ticks]")) return;
+    const rows = boxes();
+    if (box.matches("[data-tick-all]")) {
+      for (const each of rows) each.checked = box.checked;
+    } else if (event.shiftKey && rows.includes(last)) {
+      const [from, to] = [rows.indexOf(last), rows.indexOf(box)].sort((a, b) => a - b);
+      for (const each of rows.slice(from, to + 1)) each.checked = box.checked;
+    }
+    if (box.name === "job") last = box;
+    count();
+  });
+
+  document.addEventListener("htmx:afterSwap", (event) => {
+    const { requestConfig } = event.detail;
+    // Once an action is done its ticks have served.
+    if (requestConfig && requestConfig.verb === "post")
+      for (const box of boxes()) box.checked = false;
+    count();
+  });
+  count();
+
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target instanceof Element && event.target.closest("input, textarea, select")) return;
+    const field = document.querySelector(`[data-focus-key="${CSS.escape(event.key)}"]`);
+    if (!field) return;
+    event.preventDefault();
+    field.focus();
+    field.select();
+  });
+})();
