@@ -6,7 +6,7 @@ not look like death from outside. Each duty says when it wants to be done next.
 
 from __future__ import annotations
 
-import threading
+import queue
 import time
 from collections.abc import Sequence
 from typing import Protocol
@@ -22,7 +22,7 @@ class Duty(Protocol):
 
     name: str
     next_at: float
-    """When to do it, on the monotonic clock. Anybody may lower it and call ``Control.nudge``."""
+    """When to do it, on the monotonic clock."""
 
     def perform(self, connection: sa.Connection) -> None:
         """Do it, and set ``next_at``."""
@@ -34,30 +34,39 @@ class Control:
     def __init__(self, link: Link, duties: Sequence[Duty]) -> None:
         self._link = link
         self._duties = duties
-        self._nudged = threading.Event()
+        self._early: queue.SimpleQueue[Duty | None] = queue.SimpleQueue()
         self._stopping = False
         self._backoffs = {duty.name: Backoff(duty.name) for duty in duties}
 
-    def nudge(self) -> None:
-        """Look at once which duty is due."""
-        self._nudged.set()
+    def hasten(self, duty: Duty) -> None:
+        """Perform the duty as soon as may be. From any thread."""
+        self._early.put(duty)
 
     def stop(self) -> None:
         """Perform nothing more."""
         self._stopping = True
-        self._nudged.set()
+        self._early.put(None)
 
     def run(self) -> None:
         """Perform duties until ``stop`` is called."""
         while not self._stopping:
             duty = min(self._duties, key=lambda duty: duty.next_at)
-            pause = duty.next_at - time.monotonic()
-            if pause > 0:
-                self._nudged.wait(pause)
-                self._nudged.clear()
-                continue
-            self._perform(duty)
+            if duty.next_at <= time.monotonic() or self._undisturbed(duty.next_at):
+                self._perform(duty)
         self._link.close()
+
+    def _undisturbed(self, until: float) -> bool:
+        """Wait; whether it went on until then. Duties that are hastened meanwhile come at once."""
+        try:
+            duties = {self._early.get(timeout=until - time.monotonic())}
+        except (queue.Empty, ValueError):  # ValueError: the moment has passed already
+            return True
+        while not self._early.empty():
+            duties.add(self._early.get())
+        for duty in duties:
+            if duty is not None:
+                duty.next_at = 0.0
+        return False
 
     def _perform(self, duty: Duty) -> None:
         backoff = self._backoffs[duty.name]

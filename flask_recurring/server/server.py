@@ -311,11 +311,9 @@ class Server:
 
     def _heard(self, hint: Hint) -> None:
         if hint.topic in (Topic.SCHEDULE, Topic.ANY):
-            self._ticker.next_at = 0.0
+            self._control.hasten(self._ticker)
         if hint.topic in (Topic.CANCEL, Topic.ANY) and self._stock.running:
-            self._heart.next_at = 0.0
-        if hint.topic in (Topic.SCHEDULE, Topic.CANCEL, Topic.ANY):
-            self._control.nudge()
+            self._control.hasten(self._heart)
         if hint.topic in (Topic.JOB, Topic.TICK, Topic.ANY):
             self._wakeup.hint(hint)
 

@@ -6,6 +6,7 @@ which row. A server ticks only for tasks that it knows; the others' are for thos
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ class Ticker:
         tell: Callable[[Hint], None] | None,
     ) -> None:
         self.next_at = 0.0
+        self._due_at = 0.0
+        self._waited_for_others = False
         self._store = store
         self._clock = clock
         self._tasks = tasks
@@ -55,9 +58,11 @@ class Ticker:
         if not tasks:
             self.next_at = time.monotonic() + LONGEST_SLEEP
             return
-        ticked = self._tick(connection, tasks)
+        # Woken by the clock: what was foreseen is due. Woken by anything else: look what there is.
+        ticked = self._tick(connection, tasks) if time.monotonic() >= self._due_at else 0
+        self._due_at = math.inf
         if ticked == BATCH:
-            self.next_at = 0.0
+            self.next_at = self._due_at = 0.0
             return
         before = time.monotonic()
         now, nearest = self._store.recurring.nearest(connection, tasks)
@@ -65,25 +70,27 @@ class Ticker:
         self._clock.set(now, moment)
         pause = LONGEST_SLEEP
         if nearest is not None:
-            pause = min(pause, (nearest - now).total_seconds())
-            if pause <= 0 and not ticked:
+            pause = (nearest - now).total_seconds()
+            if pause <= 0 and ticked == 0 and self._waited_for_others:
                 pause = OTHERS_TURN * random.uniform(0.5, 1.5)
-        self.next_at = moment + pause
+            self._waited_for_others = pause <= 0
+            self._due_at = moment + pause
+        self.next_at = moment + min(pause, LONGEST_SLEEP)
 
     def _tick(self, connection: sa.Connection, tasks: Sequence[str]) -> int:
         driver = self._store.database.driver
         with driver.transaction(connection):
-            now, rows = self._store.recurring.lock_due(connection, tasks, BATCH)
+            rows = self._store.recurring.lock_due(connection, tasks, BATCH)
             if rows:
-                self._store.recurring.write_ticks(connection, [self._due(row, now) for row in rows])
+                self._store.recurring.write_ticks(connection, [self._due(row) for row in rows])
         if self._tell is not None:
             for queue, priority in {(row.queue, row.priority) for row in rows}:
                 self._tell(Hint(Topic.TICK, queue, priority))
         return len(rows)
 
-    def _due(self, row: DueRow, now: datetime) -> Due:
+    def _due(self, row: DueRow) -> Due:
         cron, zone = CronExpression(row.cron), ZoneInfo(row.timezone)
-        due = latest(cron, zone, row.next_at, now)
+        due = latest(cron, zone, row.next_at, row.now)
         return Due(
             recurring_id=row.id,
             due=due,

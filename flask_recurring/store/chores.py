@@ -24,7 +24,7 @@ class Chores:
         dialect = postgresql if self._database.driver.name == "postgresql" else sqlite
         statement = dialect.insert(self._chore).values(name=name, next_at=now(interval))
         due = self._chore.c.next_at <= now()
-        with self._database.driver.transaction(connection):
+        with self._database.driver.writing(connection):
             changed = connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["name"], set_={"next_at": now(interval)}, where=due

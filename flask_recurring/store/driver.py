@@ -100,6 +100,9 @@ class Driver(Protocol):
     def transaction(self, connection: sa.Connection) -> AbstractContextManager[None]:
         """One transaction around the block."""
 
+    def writing(self, connection: sa.Connection) -> AbstractContextManager[None]:
+        """Around a single statement that writes and commits by itself."""
+
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
         """Make a fresh connection one of the server's own."""
 

@@ -19,7 +19,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any
@@ -117,6 +117,9 @@ class PostgreSQL:
                 raw(connection).rollback()
             raise
         connection.exec_driver_sql("COMMIT")
+
+    def writing(self, connection: sa.Connection) -> nullcontext[None]:
+        return nullcontext()
 
     # -- connections
 
@@ -300,16 +303,18 @@ class PostgreSQL:
 
     def _succeed(self, driver: psycopg.Connection[Any], successes: Sequence[Success]) -> int:
         now = time.monotonic()
-        return driver.execute(
-            self._sql.succeed,
-            {
-                "ids": [run.id for run in successes],
-                "claims": [run.claim for run in successes],
-                "began": [now - run.started for run in successes],
-                "ended": [now - run.finished for run in successes],
-                "results": [run.result for run in successes],
-            },
-        ).rowcount
+        values: dict[str, Any] = {
+            "ids": literal([run.id for run in successes]),
+            "claims": literal([run.claim for run in successes]),
+            "began": literal([int((now - run.started) * 1e6) for run in successes]),
+            "ended": literal([int((now - run.finished) * 1e6) for run in successes]),
+        }
+        results = [run.result for run in successes]
+        if any(result is not None for result in results):
+            return driver.execute(
+                self._sql.succeed_with_results, values | {"results": results}
+            ).rowcount
+        return driver.execute(self._sql.succeed, values).rowcount
 
     def _set_back(self, driver: psycopg.Connection[Any], setbacks: Sequence[Setback]) -> set[int]:
         now = time.monotonic()
@@ -398,6 +403,9 @@ class PostgreSQL:
     def presence(self, connection: sa.Connection, server_id: int) -> str | None:
         if connection.info.get("pooled"):
             return None  # the backend is everybody's: its life says nothing about this process
+        known: str | None = connection.info.get("presence")
+        if known is not None:
+            return known
         row = (
             raw(connection)
             .execute(
@@ -406,7 +414,10 @@ class PostgreSQL:
             )
             .fetchone()
         )
-        return str(row[0]) if row is not None and row[0] is not None else None
+        if row is None or row[0] is None:
+            return None
+        connection.info["presence"] = str(row[0])
+        return str(row[0])
 
     def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
         # A backend of another role shows its pid only; that counts as a sign of life too.
@@ -430,6 +441,15 @@ def raw(connection: sa.Connection) -> psycopg.Connection[Any]:
     """The psycopg connection inside."""
     driver: psycopg.Connection[Any] = connection.connection.dbapi_connection  # type: ignore[assignment]
     return driver
+
+
+def literal(numbers: Sequence[int]) -> str:
+    """An array of whole numbers, as PostgreSQL writes it.
+
+    psycopg dumps a list item by item in Python, which takes as long as everything else that is done
+    for a job's end; for plain numbers a join does.
+    """
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def _keep_alive(driver: psycopg.Connection[Any]) -> None:
@@ -518,15 +538,20 @@ class _Statements:
             SET state = 'Enqueued', server_id = NULL, started_at = NULL, attempt = attempt - 1
             FROM unnest(%(ids)s::bigint[], %(claims)s::int[]) AS given(id, claim)
             WHERE job.id = given.id AND job.claim = given.claim AND job.state = 'Processing'"""
-        self.succeed = f"""
+        ended = "%(ids)s::bigint[], %(claims)s::int[], %(began)s::bigint[], %(ended)s::bigint[]"
+        self.succeed, self.succeed_with_results = (
+            f"""
             UPDATE {job} AS job
-            SET state = 'Succeeded', result = run.result, error = NULL, server_id = NULL,
-                started_at = now() - run.began * interval '1 second',
-                finished_at = now() - run.ended * interval '1 second'
-            FROM unnest(%(ids)s::bigint[], %(claims)s::int[], %(began)s::float8[],
-                        %(ended)s::float8[], %(results)s::text[])
-                 AS run(id, claim, began, ended, result)
+            SET state = 'Succeeded', result = {result}, error = NULL, server_id = NULL,
+                started_at = now() - run.began * interval '1 microsecond',
+                finished_at = now() - run.ended * interval '1 microsecond'
+            FROM unnest({arrays}) AS run({columns})
             WHERE job.id = run.id AND job.claim = run.claim AND job.state = 'Processing'"""
+            for result, arrays, columns in (
+                ("NULL", ended, "id, claim, began, ended"),
+                ("run.result", f"{ended}, %(results)s::text[]", "id, claim, began, ended, result"),
+            )
+        )
         self.set_back = f"""
             WITH run AS (
                 SELECT * FROM unnest(%(ids)s::bigint[], %(claims)s::int[], %(states)s::text[],

@@ -40,6 +40,8 @@ class DueRow:
     cron: str
     timezone: str
     next_at: datetime
+    now: datetime
+    """The database's time when it was read."""
 
 
 class Recurring:
@@ -264,26 +266,21 @@ class Recurring:
         found = connection.execute(statement).first()
         return (found[0], found[1]) if found else (self._database.clock(connection), None)
 
-    def lock_due(
-        self, connection: sa.Connection, tasks: Sequence[str], limit: int
-    ) -> tuple[datetime, list[DueRow]]:
+    def lock_due(self, connection: sa.Connection, tasks: Sequence[str], limit: int) -> list[DueRow]:
         """Lock due recurring jobs of these tasks, stepping over those that others have locked.
 
-        Call it within a transaction; returns the database's time too.
+        Call it within a transaction.
         """
         row = self._row.c
-        names = list(DueRow.__dataclass_fields__)
+        columns = [row[name] for name in DueRow.__dataclass_fields__ if name != "now"]
         statement = (
-            sa.select(now(), *(row[name] for name in names))
+            sa.select(*columns, now().label("now"))
             .where(row.next_at.is_not(None), row.next_at <= now(), row.task.in_(tasks))
             .order_by(row.next_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        rows = connection.execute(statement).all()
-        if not rows:
-            return self._database.clock(connection), []
-        return rows[0][0], [DueRow(*found[1:]) for found in rows]
+        return [DueRow(**found) for found in connection.execute(statement).mappings()]
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
         """Write ticks with their jobs and move the rows on, within the same transaction."""

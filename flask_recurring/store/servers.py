@@ -104,7 +104,7 @@ class Servers:
             )
             .returning(self._server.c.id)
         )
-        with self._database.driver.transaction(connection):
+        with self._database.driver.writing(connection):
             server_id = connection.execute(statement).scalar_one()
         self.beat(connection, server_id, busy=0)
         return int(server_id)
@@ -117,12 +117,12 @@ class Servers:
             .where(self._server.c.id == server_id, self._server.c.stopped_at.is_(None))
             .values(beat_at=now(), busy=busy, presence=presence)
         )
-        with self._database.driver.transaction(connection):
+        with self._database.driver.writing(connection):
             return connection.execute(statement).rowcount == 1
 
     def sign_off(self, connection: sa.Connection, server_id: int) -> None:
         """Say that the server has stopped in order and holds no job."""
-        with self._database.driver.transaction(connection):
+        with self._database.driver.writing(connection):
             connection.execute(
                 sa.update(self._server)
                 .where(self._server.c.id == server_id)

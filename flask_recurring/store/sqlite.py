@@ -90,6 +90,11 @@ class SQLite:
                 raise
             connection.exec_driver_sql("COMMIT")
 
+    @contextmanager
+    def writing(self, connection: sa.Connection) -> Iterator[None]:
+        with self._writing:
+            yield
+
     # -- connections
 
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
@@ -117,8 +122,6 @@ class SQLite:
 
     def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
         now = _now()
-        if connection.connection.dbapi_connection.in_transaction:  # type: ignore[union-attr]
-            return connection.exec_driver_sql(self._sql.insert, _values(job, now)).first()
         with self._writing:
             return connection.exec_driver_sql(self._sql.insert, _values(job, now)).first()
 
