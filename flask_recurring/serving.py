@@ -6,13 +6,20 @@ believed, and it is true for ``flask run`` with and without the reloader, ``app.
 workers and waitress, and false for a shell, a command, a test, the reloader's parent and gunicorn's
 master. A WSGI server that is not known here shows itself by the first request that it brings.
 
+One thread of the process looks, for all applications in it. Gunicorn's master gets none, because
+there must be no other thread when it forks its workers.
+
 **Forks.** A child of a process that was not serving yet (gunicorn's master with ``--preload``)
 watches anew. A child of one that was (a job that uses ``multiprocessing``) is nobody's server.
+
+**The end.** Servers are stopped before the interpreter waits for threads and takes executors away,
+so that jobs can use both until they are done.
 """
 
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 (see _at_exit)
 import contextlib
 import os
 import signal
@@ -20,11 +27,10 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
-import click
 from flask import request
 
 from .binding import Binding, logger
@@ -44,8 +50,6 @@ WATCH_TIME = 60.0
 FOREIGN = ("uwsgi.", "mod_wsgi.", "gunicorn.", "waitress.")
 """Keys in a request's environment that only a server puts there."""
 
-_watched: weakref.WeakSet[Serving] = weakref.WeakSet()
-
 
 class Serving:
     """Starts and stops the server of one binding with the process."""
@@ -54,26 +58,20 @@ class Serving:
         self._binding = binding
         self._begun = False
         self._lock = threading.Lock()
+        self._watched_until = time.monotonic() + WATCH_TIME
 
     def watch(self) -> None:
         """Arrange for the server to run while the application is served by this process."""
-        _watched.add(self)
         _arrange_once()
         self._binding.app.before_request(self._on_request)
-        self._watch_in_background()
+        _watcher.add(self)
 
-    def _watch_in_background(self) -> None:
-        # In gunicorn's master there must be no thread when it forks its workers.
-        if not (_in_other_command() or _in_gunicorn_master()):
-            threading.Thread(target=self._watch, name="recurring-watch", daemon=True).start()
-
-    def _watch(self) -> None:
-        end = time.monotonic() + WATCH_TIME
-        while not self._begun and time.monotonic() < end:
-            if serves():
-                self._begin()
-                return
-            time.sleep(WATCH_INTERVAL)
+    @property
+    def awaited(self) -> bool:
+        """Whether it is still to be looked whether the process serves."""
+        if self._begun or self._binding.app.testing:
+            return False
+        return time.monotonic() < self._watched_until
 
     def _on_request(self) -> None:
         # The test client's environment has no server in it.
@@ -81,9 +79,10 @@ class Serving:
             "SERVER_SOFTWARE" in request.environ
             or any(key.startswith(FOREIGN) for key in request.environ)
         ):
-            self._begin()
+            self.begin()
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
+        """Start the server, unless it was begun before or the application is being tested."""
         with self._lock:
             if self._begun or self._binding.app.testing:
                 return
@@ -104,9 +103,64 @@ class Serving:
     def after_fork(self) -> None:
         """In a child process."""
         self._lock = threading.Lock()
+        self._watched_until = time.monotonic() + WATCH_TIME
         self._binding.after_fork()
-        if not self._begun:
-            self._watch_in_background()
+
+
+class Watcher:
+    """Looks, on one thread, whether the process serves, for all that wait for it."""
+
+    def __init__(self) -> None:
+        # Weak: a test suite may make an application for each of its tests.
+        self._servings: weakref.WeakSet[Serving] = weakref.WeakSet()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def add(self, serving: Serving) -> None:
+        """Begin the serving once the process serves."""
+        with self._lock:
+            self._servings.add(serving)
+            if not _in_gunicorn_master():
+                self._look_out()
+
+    def all(self) -> tuple[Serving, ...]:
+        """All that were added and are still there."""
+        with self._lock:
+            return tuple(self._servings)
+
+    def after_fork(self) -> None:
+        """In a child process, where the thread is gone."""
+        self._lock = threading.Lock()
+        self._thread = None
+        for serving in self.all():
+            serving.after_fork()
+        if any(serving.awaited for serving in self.all()):
+            with self._lock:
+                self._look_out()
+
+    def _look_out(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="recurring-watch", daemon=True)
+            self._thread.start()
+
+    def _run(self) -> None:
+        while self._look():
+            time.sleep(WATCH_INTERVAL)
+
+    def _look(self) -> bool:
+        """Look once; whether to look again."""
+        awaited = [serving for serving in self.all() if serving.awaited]
+        if awaited and serves():
+            for serving in awaited:
+                serving.begin()
+        with self._lock:
+            if any(serving.awaited for serving in self._servings):
+                return True
+            self._thread = None
+            return False
+
+
+_watcher = Watcher()
 
 
 def serves() -> bool:
@@ -134,22 +188,12 @@ def _in_gunicorn_master() -> bool:
     )
 
 
-def _in_other_command() -> bool:
-    """Whether this is a command of the ``flask`` program that doesn't serve."""
-    context = click.get_current_context(silent=True)
-    names = []
-    while context is not None:
-        names.append(context.info_name)
-        context = context.parent
-    return bool(names) and "run" not in names
-
-
 def _arrange_once() -> None:
     """Set up, once in a process, what happens when it forks and when it ends."""
     global _arranged
     if not _arranged:
         _arranged = True
-        atexit.register(_stop_all)
+        _at_exit(_stop_all)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=_after_fork)
     # Python's default for SIGTERM ends the process on the spot. Whoever has a handler of their own
@@ -163,22 +207,40 @@ def _arrange_once() -> None:
 _arranged = False
 
 
+def _at_exit(call: Callable[[], object]) -> None:
+    """Have it called when the process ends, while threads can still be started and joined.
+
+    Functions of ``atexit`` come later: after all threads were waited for, and after executors were
+    told to take nothing more. The earlier point is open to the standard library alone, which calls
+    in the reverse order; so the executors' own call has to be there before this one.
+    """
+    atexit.register(call)
+    early: Callable[[Callable[[], object]], None] | None
+    early = getattr(threading, "_register_atexit", None)
+    if early is not None:
+        early(call)
+
+
 def _on_sigterm(number: int, frame: FrameType | None) -> Any:
-    if any(serving.begun for serving in tuple(_watched)):
-        # Unwinds the WSGI server's loop like any exit; the handler of atexit does the rest.
+    if any(serving.begun for serving in _watcher.all()):
+        # Unwinds the WSGI server's loop like any exit; the end of the process does the rest.
         raise SystemExit(128 + number)
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
 
 def _stop_all() -> None:
-    for serving in tuple(_watched):
+    for serving in _watcher.all():
         serving.stop()
 
 
 def _after_fork() -> None:
-    for serving in tuple(_watched):
-        serving.after_fork()
+    _watcher.after_fork()
+    if any(serving.begun for serving in _watcher.all()) and (
+        signal.getsignal(signal.SIGTERM) is _on_sigterm
+    ):
+        # Nothing is to be stopped here: let whoever started the child end it as any other.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def watch(binding: Binding) -> Serving:
