@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import msgspec
 from ..arguments import encode_result
 from ..console import Console, current_console
 from ..context import JobContext, current_context
-from ..errors import JobCancelled
+from ..errors import ConfigurationError, JobCancelled
 from ..retry import RetryPolicy
 from ..store.claim import Claimed
 from ..store.completion import Outcome, Setback, Success
@@ -69,7 +70,8 @@ class Runner:
     def work(self) -> None:
         """Run jobs until the stock says that it is over."""
         while (job := self._stock.take()) is not None:
-            self.run(job)
+            # What a job puts into context variables is gone with it.
+            Context().run(self.run, job)
 
     def run(self, job: Claimed) -> None:
         """Run one job. Whatever it does, this returns."""
@@ -90,9 +92,9 @@ class Runner:
             recurring_id=job.recurring_id,
             due=job.due,
         )
-        self._stock.running[job.id] = Run(job, context, started)
-        context_token = current_context.set(context)
-        console_token = current_console.set(console)
+        run = self._stock.running[job.id] = Run(job, context, started)
+        current_context.set(context)
+        current_console.set(console)
         options: dict[str, Any] = {}
         try:
             if job.options is not None:
@@ -108,16 +110,19 @@ class Runner:
             # All of them: a job that calls sys.exit has failed, and the worker goes on.
             end: Success | Setback = self._setback(job, context, options, started, error)
         else:
-            end = self._success(job, console, started, returned)
-        finally:
-            current_console.reset(console_token)
-            current_context.reset(context_token)
-            self._stock.running.pop(job.id, None)
-        self._stock.finished(end.finished - started)
+            if context.cancel_reason == DELETED:
+                # It stopped as it was asked to, in its own way.
+                end = self._setback(job, context, options, started, JobCancelled(DELETED))
+            else:
+                end = self._success(job, console, started, returned)
+        # Handed over before it counts as ended: a server that stops waits for those that run.
         if isinstance(end, Success):
             self._completer.succeeded(end)
         else:
             self._completer.set_back(end)
+        if self._stock.running.get(job.id) is run:  # and not its next attempt already
+            del self._stock.running[job.id]
+        self._stock.finished(end.finished - started)
 
     def _success(self, job: Claimed, console: Console, started: float, returned: Any) -> Success:
         finished = time.monotonic()
@@ -153,7 +158,7 @@ class Runner:
                 job.id,
                 job.task,
                 job.attempt,
-                storable(f"{type(error).__name__}: {error}", 300),
+                storable(f"{type(error).__name__}: {_message(error)}", 300),
                 "" if retry_in is None else f". Next attempt in {retry_in:.0f} s.",
             )
         return setback(
@@ -168,7 +173,10 @@ class Runner:
 
     def _retry(self, job: Claimed, options: dict[str, Any]) -> RetryPolicy:
         if "retry" in options:
-            return RetryPolicy.from_json(options["retry"])
+            try:
+                return RetryPolicy.from_json(options["retry"])
+            except ConfigurationError as error:
+                logger.error("Job %d: %s. The task's own policy counts.", job.id, error)
         task = self._workload.tasks.get(job.task)
         return RetryPolicy() if task is None else task.defaults.retry
 
@@ -205,7 +213,7 @@ def setback(
 def _message(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception as broken:  # somebody's __str__ may raise
+    except BaseException as broken:  # somebody's __str__ may raise
         return f"(its message can't be shown: {type(broken).__name__})"
 
 
@@ -214,7 +222,7 @@ def _trace(error: BaseException) -> str:
     inner = error.__traceback__.tb_next if error.__traceback__ is not None else None
     try:
         text = "".join(traceback.format_exception(type(error), error, inner))
-    except Exception as broken:
+    except BaseException as broken:
         text = f"(the traceback can't be shown: {type(broken).__name__})"
     if len(text) > LONGEST_TRACEBACK:
         half = LONGEST_TRACEBACK // 2
