@@ -267,7 +267,7 @@ class Scheduler:
 
     # -- jobs
 
-    def enqueue(self, task: Task[P, Any] | str, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def enqueue(self, task: Task[P, Any] | str, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """Run a task in the background, given as itself or by its name."""
         return self._task(task).enqueue(*args, **kwargs)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 import msgspec
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+LONGEST_WAIT = timedelta(days=36_500)
+"""The longest wait that ``schedule`` takes as a timedelta."""
 
 
 class Client(Protocol):
@@ -115,15 +119,20 @@ class Task(Generic[P, R]):
     ) -> None:
         if not callable(function) or isinstance(function, type):
             raise ConfigurationError(f"a task is made from a function, not from {function!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(
+                f"a task can't be made from the generator {function!r}: a run would only make the "
+                "generator, and none of its code would run"
+            )
+        # First, lest an attribute that the function has replaces one of the task's.
+        functools.update_wrapper(self, function)
         self.function = function
         self.name = validate_id(name) if name is not None else default_name(function)
         self.defaults = defaults or TaskOptions()
         self.signature = Signature(function, JobContext, name=self.name)
-        self.is_coroutine = inspect.iscoroutinefunction(function)
         self._client = client
-        functools.update_wrapper(self, function)
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function, here and now.
 
         If it wants a context and none is given, it gets the one of the run this is called in, or
@@ -135,7 +144,7 @@ class Task(Generic[P, R]):
             given = self.signature.with_context(args, kwargs, context)
         return self.function(*given[0], **given[1])
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """Run the task in the background as soon as a worker is free.
 
         Raises ``ArgumentError`` if the arguments don't fit the function or can't travel, and
@@ -143,11 +152,11 @@ class Task(Generic[P, R]):
         """
         return self.options().enqueue(*args, **kwargs)
 
-    def schedule(self, when: timedelta | datetime, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def schedule(self, when: timedelta | datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """Run the task at a time to come: after a timedelta, or at an aware datetime."""
         return self.options().schedule(when, *args, **kwargs)
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call:
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call:
         """The call as a value, for ``Scheduler.enqueue_many``."""
         return self.options().call(*args, **kwargs)
 
@@ -184,7 +193,8 @@ class Task(Generic[P, R]):
         """Call the function as a job: with its context, and to the end if it is a coroutine."""
         args, kwargs = self.signature.with_context(args, kwargs, context)
         outcome: Any = self.function(*args, **kwargs)
-        if self.is_coroutine:
+        # Asked of what came back: a decorator between may hide what kind of function it is.
+        if isinstance(outcome, CoroutineType):
             with asyncio.Runner() as runner:
                 outcome = runner.run(outcome)
         return cast(R, outcome)
@@ -203,16 +213,16 @@ class BoundTask(Generic[P, R]):
         self._task = task
         self._options = options
 
-    def enqueue(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """See ``Task.enqueue``."""
         return self._task._client.write(self._new(args, kwargs), self._options.session)
 
-    def schedule(self, when: timedelta | datetime, *args: P.args, **kwargs: P.kwargs) -> Job:
+    def schedule(self, when: timedelta | datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """See ``Task.schedule``."""
         new = replace(self._new(args, kwargs), **moment(when))
         return self._task._client.write(new, self._options.session)
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call:
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call:
         """See ``Task.call``."""
         if self._options.session is not None:
             raise ConfigurationError("give the session to enqueue_many, not to each of its calls")
@@ -233,6 +243,10 @@ class BoundTask(Generic[P, R]):
 def moment(when: timedelta | datetime) -> dict[str, Any]:
     """``when`` as fields of a new job. Raises ``ConfigurationError`` for a naive time."""
     if isinstance(when, timedelta):
+        if when > LONGEST_WAIT:
+            raise ConfigurationError(
+                f"schedule takes a timedelta of up to {LONGEST_WAIT.days:,} days, not {when!r}"
+            )
         return {"delay": max(0.0, when.total_seconds())}
     if not isinstance(when, datetime):
         raise ConfigurationError(f"schedule takes a timedelta or a datetime, not {when!r}")
@@ -245,7 +259,12 @@ def moment(when: timedelta | datetime) -> dict[str, Any]:
 
 
 def default_name(function: Callable[..., Any]) -> str:
-    """``module.function``. A module that was started as a script goes by its file's name."""
+    """``module.function``. A module that was started as a script goes by its file's name.
+
+    Raises ``ConfigurationError`` for something callable that has no name of its own.
+    """
+    if getattr(function, "__name__", "<lambda>") == "<lambda>":
+        raise ConfigurationError(f"{function!r} has no name of its own: give the task a name")
     module = function.__module__
     if module == "__main__":
         file = getattr(sys.modules["__main__"], "__file__", None)
