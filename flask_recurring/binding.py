@@ -32,6 +32,9 @@ logger = logging.getLogger("flask_recurring")
 EXTENSION = "recurring"
 """Key of the scheduler in ``app.extensions``."""
 
+BINDING = "recurring.binding"
+"""Key of its binding, likewise."""
+
 RELOAD_GRACE = 0.5
 """Seconds that runs have to end when the development server reloads."""
 

@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
-from weakref import WeakKeyDictionary
+from weakref import WeakSet
 from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, has_app_context
 
 from .access import Hook
-from .binding import EXTENSION, Binding
+from .binding import BINDING, EXTENSION, Binding
 from .context import JobContext
 from .cron import CronExpression
 from .errors import ConfigurationError, UnknownTaskError
@@ -71,7 +71,8 @@ class Scheduler:
         self.hooks: list[Hook] = []
         self._definitions: dict[str, Definition] = {}
         self._connection_factory = connection_factory
-        self._bindings: WeakKeyDictionary[Flask, Binding] = WeakKeyDictionary()
+        # Each is kept by its application, and is gone with it.
+        self._bindings: WeakSet[Binding] = WeakSet()
         self._lock = threading.Lock()
         if app is not None:
             self.init_app(app, db)
@@ -96,8 +97,9 @@ class Scheduler:
             config["RECURRING_CONNECTION_FACTORY"] = factory
         settings = Settings.from_config(config)
         binding = Binding(self, app, settings, db)
-        self._bindings[app] = binding
+        self._bindings.add(binding)
         app.extensions[EXTENSION] = self
+        app.extensions[BINDING] = binding
         from .cli import commands
 
         app.cli.add_command(commands)
@@ -225,7 +227,7 @@ class Scheduler:
     def _declare(self, definition: Definition) -> None:
         with self._lock:
             self._definitions = self._definitions | {definition.id: definition}
-        for binding in list(self._bindings.values()):
+        for binding in list(self._bindings):
             if binding.server is not None:
                 binding.server.definitions_changed()
 
@@ -241,8 +243,8 @@ class Scheduler:
 
     def binding_of(self, app: Flask) -> Binding:
         """What an application has of this scheduler."""
-        binding = self._bindings.get(app)
-        if binding is None:
+        binding: Binding | None = app.extensions.get(BINDING)
+        if binding is None or binding.scheduler is not self:
             raise ConfigurationError(
                 f"this scheduler is not set up on {app.name!r}: call scheduler.init_app(app)"
             )
@@ -253,7 +255,7 @@ class Scheduler:
         """The binding of the current application, or of the only one that there is."""
         if has_app_context():
             return self.binding_of(current_app._get_current_object())  # type: ignore[attr-defined]
-        bindings = list(self._bindings.values())
+        bindings = list(self._bindings)
         if len(bindings) == 1:
             return bindings[0]
         if not bindings:
