@@ -13,6 +13,7 @@ from flask import Flask, current_app
 
 from .errors import ConfigurationError
 from .job import Job
+from .recurring import Definition
 from .server import Server, ServerConfig, Workload
 from .server.janitor import Retention
 from .settings import Settings
@@ -52,7 +53,7 @@ class Binding:
         self._db = db
         self._store: Store | None = None
         self._lock = threading.RLock()
-        self._defined: int | None = None
+        self._defined: list[Definition] | None = None
 
     @property
     def authorization(self) -> tuple[Callable[..., Any], ...]:
@@ -166,9 +167,9 @@ class Binding:
     def define(self) -> None:
         """Write the recurring jobs that the code declares, unless it was done already."""
         definitions = self.scheduler.definitions()
-        if self._defined != len(definitions):
+        if self._defined != definitions:
             self.ready_store().recurring.save(definitions)
-            self._defined = len(definitions)
+            self._defined = definitions
 
     # -- the server
 

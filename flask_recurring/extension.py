@@ -69,7 +69,7 @@ class Scheduler:
     ) -> None:
         self.tasks: dict[str, Task[..., Any]] = {}
         self.hooks: list[Hook] = []
-        self._definitions: dict[str, Definition] = {}
+        self._definitions: dict[str, tuple[Task[..., Any], Definition]] = {}
         self._connection_factory = connection_factory
         # Each is kept by its application, and is gone with it.
         self._bindings: WeakSet[Binding] = WeakSet()
@@ -181,11 +181,13 @@ class Scheduler:
                 self._check_own(task)
             else:
                 task = self._register(function, name, defaults)
-            if id in self._definitions:
+            known = self._definitions.get(id)
+            if known is not None and not _made_anew(known[0], task):
                 raise ConfigurationError(
                     f"the recurring job id {id!r} is declared twice in this application"
                 )
             self._declare(
+                task,
                 _definition(
                     task,
                     id,
@@ -197,7 +199,7 @@ class Scheduler:
                     priority=priority,
                     retry=retry,
                     timeout=timeout,
-                )
+                ),
             )
             return task
 
@@ -216,7 +218,7 @@ class Scheduler:
             )
         task: Task[..., Any] = Task(function, self, name=name, defaults=defaults)
         known = self.tasks.get(task.name)
-        if known is not None and _origin(known.function) != _origin(function):
+        if known is not None and not _made_anew(known, task):
             raise ConfigurationError(
                 f"two functions are registered as the task {task.name!r}; give one of them a name"
             )
@@ -224,9 +226,9 @@ class Scheduler:
         self.tasks = self.tasks | {task.name: task}
         return task
 
-    def _declare(self, definition: Definition) -> None:
+    def _declare(self, task: Task[..., Any], definition: Definition) -> None:
         with self._lock:
-            self._definitions = self._definitions | {definition.id: definition}
+            self._definitions = self._definitions | {definition.id: (task, definition)}
         for binding in list(self._bindings):
             if binding.server is not None:
                 binding.server.definitions_changed()
@@ -237,7 +239,7 @@ class Scheduler:
 
     def definitions(self) -> list[Definition]:
         """The recurring jobs that the code declares."""
-        return list(self._definitions.values())
+        return [definition for _, definition in self._definitions.values()]
 
     # -- applications
 
@@ -464,6 +466,11 @@ def _new(call: Call) -> NewJob:
     if not isinstance(call, Call):
         raise ConfigurationError(f"enqueue_many takes calls made by task.call(…), not {call!r}")
     return call.new
+
+
+def _made_anew(old: Task[..., Any], new: Task[..., Any]) -> bool:
+    """Whether the same code was run once more: a module reloaded, an application made again."""
+    return old is not new and _origin(old.function) == _origin(new.function)
 
 
 def _origin(function: Callable[..., Any]) -> tuple[str, str]:
