@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from .binding import current_binding
 from .errors import RecurringError
@@ -36,7 +36,9 @@ def told_plainly(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except (RecurringError, SQLAlchemyError) as error:
-            raise click.ClickException(str(error)) from error
+            # Without the statement, and on one line: drivers write several.
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            raise click.ClickException(" ".join(str(cause).split())) from error
 
     return wrapped
 

@@ -293,11 +293,11 @@ class Scheduler:
 
     def requeue(self, id: int) -> bool:
         """Let a finished or scheduled job run now. False if there is nothing to do."""
-        return self.binding.ready_store().jobs.requeue(id)
+        return _possible(id) and self.binding.ready_store().jobs.requeue(id)
 
     def delete(self, id: int) -> bool:
         """Mark a job Deleted; one that runs is asked to stop. False if there is nothing to do."""
-        return self.binding.ready_store().jobs.delete(id)
+        return _possible(id) and self.binding.ready_store().jobs.delete(id)
 
     def purge(self, older_than: timedelta, states: JobState | Iterable[JobState] = FINISHED) -> int:
         """Delete jobs that finished longer ago, with their attempts and consoles.
@@ -460,6 +460,11 @@ def _check_schedule(cron: str, timezone: str) -> None:
         ) from None
     if not expression.fires():
         raise ConfigurationError(f"cron {cron!r} never fires: there is no such date")
+
+
+def _possible(job_id: int) -> bool:
+    """Whether it could be a job's id: databases refuse to look for numbers that they can't hold."""
+    return 0 < job_id < 2**63
 
 
 def _new(call: Call) -> NewJob:
