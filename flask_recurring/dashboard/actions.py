@@ -9,7 +9,7 @@ from flask import Response, request
 from ..binding import current_binding
 from . import notice
 from .job import job
-from .jobs import ALL, Filter, jobs
+from .jobs import Filter, jobs
 from .page import go_to, url, wants_fragment
 from .security import record
 
@@ -37,7 +37,6 @@ def _act(verb: str, action: Callable[[int], bool]) -> Response:
         if wants_fragment():
             return job(named[0], notice.of_jobs(told))
         return go_to(url("job", job_id=named[0], told=told))
-    state = request.args.get("state", ALL)
     if wants_fragment():
-        return jobs(state, notice.of_jobs(told))
-    return go_to(url("jobs", **Filter.read(state).query(), told=told))
+        return jobs(notice=notice.of_jobs(told))
+    return go_to(url("jobs", **Filter.read().query(), told=told))

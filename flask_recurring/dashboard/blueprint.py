@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from flask import Blueprint, Response, current_app, request
+from flask import Blueprint, Response, abort, current_app, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
@@ -28,7 +28,7 @@ from . import (
 log = logging.getLogger("flask_recurring")
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
+UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
 
 
 def create_blueprint(binding: Binding) -> Blueprint:
@@ -68,9 +68,12 @@ def _pages(blueprint: Blueprint, *, has_prefix: bool) -> None:
     get("/navigation", endpoint="navigation")(navigation.navigation)
     get("/static/<version>/<path:place>", endpoint="asset")(asset)
     # Whatever else is asked for below the prefix is refused by us, behind the same door.
-    blueprint.add_url_rule(
-        "/<path:unknown>", endpoint="unknown", view_func=unknown, methods=EVERY_METHOD
-    )
+    for rule, methods in (
+        ("/<path:place>", ["GET", *UNSAFE]),
+        ("/", UNSAFE),
+        *((("", UNSAFE),) if has_prefix else ()),
+    ):
+        blueprint.add_url_rule(rule, endpoint="unknown", view_func=unknown, methods=methods)
 
 
 def guard() -> Response | None:
@@ -129,11 +132,7 @@ def failed(error: HTTPException) -> Response:
         405: ("Not that way", "This address doesn't take such a request."),
     }
     heading, text = texts.get(status, (error.name, error.description or ""))
-    response = page.message(heading, text, status)
-    for name, value in error.get_headers():
-        if name == "Allow":
-            response.headers[name] = value
-    return response
+    return page.message(heading, text, status)
 
 
 def asset(version: str, place: str) -> Response:
@@ -147,10 +146,9 @@ def asset(version: str, place: str) -> Response:
     return response
 
 
-def unknown(unknown: str) -> Response:
-    """Anything that is no page of ours."""
-    status = 404 if request.method in SAFE else 405
-    return page.message("Not here", f"There is no page {unknown}.", status)
+def unknown(place: str = "") -> Response:
+    """Anything that is no page of ours, and every method that a page does not take."""
+    abort(404 if request.method in SAFE else 405)
 
 
 def exempt_from_csrf(blueprint: Blueprint) -> None:

@@ -15,7 +15,6 @@ from .notice import Notice
 from .page import answer, wants_fragment
 
 STATES = {state.value.lower(): state for state in JobState}
-ALL = "all"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +29,20 @@ class Filter:
     after: str | None = None
 
     @classmethod
-    def read(cls, state: str) -> Filter:
+    def read(cls, state: str | None = None) -> Filter:
         """From the request. 404 for a state that doesn't exist."""
-        if state != ALL and state not in STATES:
+        wanted = (state or request.args.get("state", "")).lower()
+        if wanted and wanted not in STATES:
             abort(404)
         names = ("queue", "task", "recurring_id", "before", "after")
         return cls(
-            STATES.get(state), *(request.args.get(name, "").strip() or None for name in names)
+            STATES.get(wanted), *(request.args.get(name, "").strip() or None for name in names)
         )
 
     @property
-    def slug(self) -> str:
-        """The state as it stands in the address."""
-        return self.state.value.lower() if self.state else ALL
+    def slug(self) -> str | None:
+        """The state as it stands in the address; None for all states."""
+        return self.state.value.lower() if self.state else None
 
     @property
     def narrowed(self) -> bool:
@@ -70,8 +70,8 @@ class Filter:
             abort(400)
 
 
-def jobs(state: str = ALL, notice: Notice | None = None) -> Response:
-    """``GET /jobs/<state>``."""
+def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
+    """``GET /jobs`` and ``GET /jobs/<state>``."""
     binding = current_binding()
     wanted = Filter.read(state)
     page = binding.store.jobs.page(
