@@ -36,6 +36,9 @@ EXTENSION = "recurring"
 BINDING = "recurring.binding"
 """Key of its binding, likewise."""
 
+UNTOLD = "flask_recurring.untold"
+"""Key, in a session's info, of the jobs whose commit is still to be told of in this process."""
+
 RELOAD_GRACE = 0.5
 """Seconds that runs have to end when the development server reloads."""
 
@@ -144,9 +147,26 @@ class Binding:
             return own.execute(statement, bind_arguments={"bind": bind})
 
         written = store.jobs.insert_within(execute, jobs)
-        # Other processes hear of it from the database when it commits; this one, from here.
-        sa.event.listen(own, "after_commit", lambda _: store.jobs.told(jobs), once=True)
+        self._tell_after_commit(own, jobs)
         return written
+
+    def _tell_after_commit(self, session: Session, jobs: Sequence[NewJob]) -> None:
+        """Other processes hear of it from the database when it commits; this one, from here."""
+        untold: list[NewJob] | None = session.info.get(UNTOLD)
+        if untold is None:
+            # One listener for the life of the session, however much it enqueues.
+            session.info[UNTOLD] = untold = []
+            sa.event.listen(session, "after_commit", self._committed)
+            sa.event.listen(session, "after_rollback", self._rolled_back)
+        untold.extend(jobs)
+
+    def _committed(self, session: Session) -> None:
+        if not session.in_nested_transaction():
+            jobs, session.info[UNTOLD][:] = list(session.info[UNTOLD]), []
+            self.store.jobs.told(jobs)
+
+    def _rolled_back(self, session: Session) -> None:
+        session.info[UNTOLD].clear()
 
     def _check_same_database(self, engine: sa.Engine) -> None:
         mine, theirs = self.store.database.engine.url, engine.url
@@ -239,7 +259,7 @@ def in_memory(url: sa.URL) -> bool:
     """Whether it is a SQLite database that no other connection can see."""
     name = url.database or ""
     return url.get_backend_name() == "sqlite" and (
-        not name or ":memory:" in name or "mode=memory" in name or "mode" in url.query
+        not name or ":memory:" in name or "mode=memory" in name or url.query.get("mode") == "memory"
     )
 
 
