@@ -159,15 +159,28 @@ LEVEL_COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
 
 
 class ConsoleHandler(logging.Handler):
-    """Takes what a run logs into its console."""
+    """Takes what a run logs into its console.
+
+    Outside of runs it stands back. Flask and Werkzeug give their loggers a handler unless they find
+    one that takes every level, so this one must not look like it to them.
+    """
+
+    @property
+    def level(self) -> int:
+        """Everything inside a run; outside of one, only what Python itself would not drop."""
+        return logging.WARNING if current_console.get() is None else logging.NOTSET
+
+    @level.setter
+    def level(self, value: int) -> None:
+        return  # what logging sets when it makes the handler
 
     def emit(self, record: logging.LogRecord) -> None:
+        # Being a handler of the root logger, this one switches off Python's own last resort.
+        last = logging.lastResort
+        if last is not None and record.levelno >= last.level and self._alone(record):
+            last.handle(record)
         console = current_console.get()
         if console is None:
-            # Being a handler of the root logger, this one switches off Python's own last resort.
-            last = logging.lastResort
-            if last is not None and record.levelno >= last.level and _alone(self):
-                last.handle(record)
             return
         try:
             console.write(
@@ -177,6 +190,15 @@ class ConsoleHandler(logging.Handler):
             )
         except Exception:
             self.handleError(record)
+
+    def _alone(self, record: logging.LogRecord) -> bool:
+        """Whether no other handler gets the record."""
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return False
+            logger = logger.parent if logger.propagate else None
+        return True
 
 
 def capture_logging() -> None:
@@ -191,7 +213,3 @@ def capture_logging() -> None:
     if not root.handlers and root.level == logging.WARNING:
         root.setLevel(logging.INFO)
     root.addHandler(ConsoleHandler())
-
-
-def _alone(handler: logging.Handler) -> bool:
-    return logging.getLogger().handlers == [handler]
