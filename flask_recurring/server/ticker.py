@@ -54,9 +54,11 @@ class Ticker:
 
     def perform(self, connection: sa.Connection) -> None:
         """Tick all that is due, and sleep until the next."""
+        # Whoever lowers it from here on has news that the look below may have come too early for.
+        self.next_at = math.inf
         tasks = self._tasks()
         if not tasks:
-            self.next_at = time.monotonic() + LONGEST_SLEEP
+            self.next_at = min(self.next_at, time.monotonic() + LONGEST_SLEEP)
             return
         # Woken by the clock: what was foreseen is due. Woken by anything else: look what there is.
         ticked = self._tick(connection, tasks) if time.monotonic() >= self._due_at else 0
@@ -75,7 +77,7 @@ class Ticker:
                 pause = OTHERS_TURN * random.uniform(0.5, 1.5)
             self._waited_for_others = pause <= 0
             self._due_at = moment + pause
-        self.next_at = moment + min(pause, LONGEST_SLEEP)
+        self.next_at = min(self.next_at, moment + min(pause, LONGEST_SLEEP))
 
     def _tick(self, connection: sa.Connection, tasks: Sequence[str]) -> int:
         driver = self._store.database.driver
