@@ -8,6 +8,10 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.orm import DeclarativeBase
 
+from flask_recurring import StoreUnavailable
+
+from .scheduler import scheduler
+
 
 class Base(DeclarativeBase):
     """Base of the models. Type checkers can follow it, which they can't with ``db.Model``."""
@@ -33,6 +37,9 @@ def create_tables() -> None:
         else:
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         db.metadata.create_all(connection)
+    # The scheduler makes its own tables when it is first used. On SQLite, which has one writer at
+    # a time, the first use must not be within an order's transaction, so it is here.
+    scheduler.list_recurring()
     current_app.extensions[TABLES_EXIST] = True
 
 
@@ -41,8 +48,8 @@ def create_tables_at_start(app: Flask) -> None:
     with app.app_context():
         try:
             create_tables()
-        except OperationalError as error:
-            app.logger.warning("The database can't be reached yet: %s", error.orig)
+        except (OperationalError, StoreUnavailable) as error:
+            app.logger.warning("The database can't be reached yet: %s", error)
         finally:
             # No open connection may stay behind: a server may fork now.
             db.engine.dispose()
