@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 
 from ..job import Job
 from .types import from_microseconds, to_microseconds
+
+_TEXT = re.compile(r"(-?[0-9]{1,19})?\.([0-9]{1,19})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +25,10 @@ class Cursor:
     @classmethod
     def parse(cls, text: str) -> Cursor:
         """Read what ``str(cursor)`` wrote. Raises ``ValueError`` for anything else."""
-        at, dot, id = text.partition(".")
-        if not dot or len(text) > 48 or not id.isascii() or not id.isdecimal():
-            raise ValueError(f"{text!r} is not a place in a list")
+        match = _TEXT.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text[:50]!r} is not a place in a list")
+        at, id = match.groups()
         if int(id) >= 2**63:
             raise ValueError(f"{text!r} is not a place in a list: the id is too large")
         try:
