@@ -136,6 +136,7 @@ class Link:
         self.role = role
         self._database = database
         self._connection: sa.Connection | None = None
+        self._driver: Any = None
         self._owner = os.getpid()
         self._deadline: float | None = None
         # The database itself gives up a statement after its timeout; what takes longer is lost.
@@ -151,6 +152,7 @@ class Link:
         try:
             if self._connection is None:
                 self._connection = self._database.open(self.role)
+                self._driver = self._connection.connection.dbapi_connection
             yield self._connection
         except BaseException:
             self.close()
@@ -173,10 +175,13 @@ class Link:
     def close(self) -> None:
         """Drop the connection; the next use opens a new one."""
         connection, self._connection = self._connection, None
+        driver, self._driver = self._driver, None
         if connection is not None and self._owner == os.getpid():
-            # Invalidated first: closing alone would try to roll back what may be broken.
+            # Invalidated first: closing alone would try to roll back what may be broken. It only
+            # forgets the driver's connection, since that belongs to no pool.
             quietly(connection.invalidate)
             quietly(connection.close)
+            quietly(driver.close)
 
 
 @contextmanager
