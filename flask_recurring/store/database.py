@@ -86,13 +86,26 @@ class Database:
     def connect(self) -> Iterator[sa.Connection]:
         """A pooled connection in which each statement commits by itself."""
         with translated(), self.engine.connect() as connection:
-            yield connection
+            try:
+                yield connection
+            except self.engine.dialect.loaded_dbapi.Error as error:
+                # From a hand-written statement, which goes past SQLAlchemy.
+                raise self._known(error, connection) from error
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A pooled connection with one transaction around the block."""
         with self.connect() as connection, self.driver.transaction(connection):
             yield connection
+
+    def _known(self, error: Exception, connection: sa.Connection) -> Exception:
+        """The driver's error as callers can tell it by its name, whichever driver it is of."""
+        dialect = self.engine.dialect
+        driver = connection.connection.dbapi_connection if not connection.invalidated else None
+        if dialect.is_disconnect(error, driver, None):  # type: ignore[arg-type]
+            quietly(connection.invalidate)
+            return StoreUnavailable(f"the job database can't be reached: {error}")
+        return sa.exc.DBAPIError.instance("", (), error, dialect.loaded_dbapi.Error)
 
     def clock(self, connection: sa.Connection) -> datetime:
         """The database's own time. The host's is never used: hosts differ."""
