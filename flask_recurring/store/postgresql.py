@@ -15,6 +15,7 @@ statements and LISTEN belong to whoever comes next. That is noticed when a conne
 from __future__ import annotations
 
 import os
+import selectors
 import socket
 import threading
 import time
@@ -49,6 +50,11 @@ COPY_TYPES = [
     "text",
 ]
 
+# Not select() where it can be helped: that knows no file number above 1023.
+_Readable: type[selectors.BaseSelector] = getattr(
+    selectors, "PollSelector", selectors.SelectSelector
+)
+
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 
@@ -70,11 +76,10 @@ def discard_stale(dbapi: Any, record: Any, proxy: Any) -> None:
     An idle connection has nothing to say, so one that can be read has been closed or is about to
     be. Looking costs microseconds, where asking the server costs a round trip.
     """
-    import select
-
-    readable, _, _ = select.select([dbapi.fileno()], [], [], 0)
-    if readable:
-        raise DisconnectionError("the idle connection was closed by the server")
+    with _Readable() as selector:
+        selector.register(dbapi.fileno(), selectors.EVENT_READ)
+        if selector.select(0):
+            raise DisconnectionError("the idle connection was closed by the server")
 
 
 class PostgreSQL:
