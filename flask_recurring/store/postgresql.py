@@ -114,7 +114,8 @@ class PostgreSQL:
 
     @contextmanager
     def transaction(self, connection: sa.Connection) -> Iterator[None]:
-        connection.exec_driver_sql("BEGIN")
+        # Whatever the database or the role prefers: nothing here is meant for another.
+        connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
         try:
             yield
         except BaseException:
@@ -140,6 +141,7 @@ class PostgreSQL:
         driver.execute(
             "SELECT set_config('application_name', %s, false),"
             " set_config('statement_timeout', %s, false),"
+            " set_config('default_transaction_isolation', 'read committed', false),"
             " set_config('idle_in_transaction_session_timeout', '60s', false),"
             " set_config('enable_seqscan', 'off', false),"
             " set_config('enable_hashjoin', 'off', false),"
