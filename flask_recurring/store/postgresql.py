@@ -325,6 +325,8 @@ class PostgreSQL:
 
     def _set_back(self, driver: psycopg.Connection[Any], setbacks: Sequence[Setback]) -> set[int]:
         now = time.monotonic()
+        # A run may have been given back and have come to its end as well: the first word counts.
+        setbacks = list({(run.id, run.claim): run for run in reversed(setbacks)}.values())
         rows = driver.execute(
             self._sql.set_back,
             {
