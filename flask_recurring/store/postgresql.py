@@ -297,19 +297,22 @@ class PostgreSQL:
         driver = raw(connection)
         counts = list(tallies)
         if successes and not (setbacks or entries or counts):
-            return Accepted(self._succeed(driver, successes), set())
+            return Accepted(self._succeed(driver, successes, time.monotonic()), set())
         with driver.transaction():
+            # The transaction has one time, so there is one for what is reckoned from it.
+            moment = time.monotonic()
             # Lines before the end of their job: whoever sees the end sees all that was written.
             if entries:
-                self._write_console(driver, entries)
-            succeeded = self._succeed(driver, successes) if successes else 0
-            failed = self._set_back(driver, setbacks) if setbacks else set()
+                self._write_console(driver, entries, moment)
+            succeeded = self._succeed(driver, successes, moment) if successes else 0
+            failed = self._set_back(driver, setbacks, moment) if setbacks else set()
             if counts:
                 self._count(driver, counts, server_id)
         return Accepted(succeeded, failed)
 
-    def _succeed(self, driver: psycopg.Connection[Any], successes: Sequence[Success]) -> int:
-        now = time.monotonic()
+    def _succeed(
+        self, driver: psycopg.Connection[Any], successes: Sequence[Success], now: float
+    ) -> int:
         values: dict[str, Any] = {
             "ids": literal([run.id for run in successes]),
             "claims": literal([run.claim for run in successes]),
@@ -323,8 +326,9 @@ class PostgreSQL:
             ).rowcount
         return driver.execute(self._sql.succeed, values).rowcount
 
-    def _set_back(self, driver: psycopg.Connection[Any], setbacks: Sequence[Setback]) -> set[int]:
-        now = time.monotonic()
+    def _set_back(
+        self, driver: psycopg.Connection[Any], setbacks: Sequence[Setback], now: float
+    ) -> set[int]:
         # A run may have been given back and have come to its end as well: the first word counts.
         setbacks = list({(run.id, run.claim): run for run in reversed(setbacks)}.values())
         rows = driver.execute(
@@ -347,8 +351,9 @@ class PostgreSQL:
         ).fetchall()
         return {row[0] for row in rows}
 
-    def _write_console(self, driver: psycopg.Connection[Any], entries: Sequence[Entry]) -> None:
-        now = time.monotonic()
+    def _write_console(
+        self, driver: psycopg.Connection[Any], entries: Sequence[Entry], now: float
+    ) -> None:
         # The last value of a bar wins; one statement may write a row only once.
         latest = {(entry.job_id, entry.claim, entry.seq): entry for entry in entries}.values()
         driver.execute(
