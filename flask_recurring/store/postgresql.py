@@ -39,6 +39,9 @@ from .schema import WAITING, Tables
 HINT_INTERVAL = 0.003
 """Seconds between two hints of one process about one lane. Listeners look again after that time."""
 
+PRESENCE = "pid || ' ' || to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
+"""Names a backend for all time, in the same words for sessions of every time zone."""
+
 COPY_TYPES = [
     "int8",
     *["text"] * 3,
@@ -422,10 +425,7 @@ class PostgreSQL:
             return known
         row = (
             raw(connection)
-            .execute(
-                "SELECT pid || ' ' || backend_start FROM pg_stat_activity"
-                " WHERE pid = pg_backend_pid()"
-            )
+            .execute(f"SELECT {PRESENCE} FROM pg_stat_activity WHERE pid = pg_backend_pid()")
             .fetchone()
         )
         if row is None or row[0] is None:
@@ -440,7 +440,7 @@ class PostgreSQL:
             .execute(
                 "SELECT given FROM unnest(%s::text[]) AS given WHERE NOT EXISTS ("
                 " SELECT 1 FROM pg_stat_activity WHERE pid = split_part(given, ' ', 1)::int"
-                " AND coalesce(pid || ' ' || backend_start, given) = given)",
+                f" AND coalesce({PRESENCE}, given) = given)",
                 (list(presence),),
             )
             .fetchall()
