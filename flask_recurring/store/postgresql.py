@@ -205,13 +205,13 @@ class PostgreSQL:
     def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
         if not jobs:
             return []
-        if any(job.key is not None for job in jobs):
-            return [self._insert_keyed(connection, job) for job in jobs]
         driver = raw(connection)
         # Ids are drawn first, so that COPY, which returns nothing, can carry them.
         rows = driver.execute(self._sql.draw_ids, (len(jobs),), binary=True).fetchall()
         now = rows[0][1]
         ids = [row[0] for row in rows]
+        if any(job.key is not None for job in jobs):
+            return self._insert_keyed(driver, list(zip(ids, jobs, strict=True)))
         with driver.cursor() as cursor, cursor.copy(self._sql.copy) as copy:
             copy.set_types(COPY_TYPES)
             for id, job in zip(ids, jobs, strict=True):
@@ -233,11 +233,18 @@ class PostgreSQL:
                 )
         return ids
 
-    def _insert_keyed(self, connection: sa.Connection, job: NewJob) -> int:
-        row = self.insert(connection, job, None)
-        if row is None:
-            row = connection.exec_driver_sql(self._sql.by_key, {"key": job.key}).one()
-        return int(row[0])
+    def _insert_keyed(
+        self, driver: psycopg.Connection[Any], given: Sequence[tuple[int, NewJob]]
+    ) -> list[int]:
+        keys = [job.key for _, job in given if job.key is not None]
+        taken: dict[str, int] = {}
+        pending = given
+        while pending:
+            driver.execute(self._sql.insert_keyed, _columns(pending))
+            taken = dict(driver.execute(self._sql.by_keys, (keys,)).fetchall())
+            # Again for a job that had the key and was deleted between the two statements.
+            pending = [(id, job) for id, job in pending if job.key and job.key not in taken]
+        return [id if job.key is None else taken[job.key] for id, job in given]
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
         columns = list(zip(*due, strict=True))
@@ -457,6 +464,23 @@ def raw(connection: sa.Connection) -> psycopg.Connection[Any]:
     return driver
 
 
+def _columns(given: Sequence[tuple[int, NewJob]]) -> dict[str, list[Any]]:
+    """Jobs with their ids, as the arrays of ``insert_keyed``."""
+    return {
+        "ids": [id for id, _ in given],
+        "tasks": [job.task for _, job in given],
+        "arguments": [job.arguments for _, job in given],
+        "queues": [job.queue for _, job in given],
+        "priorities": [job.priority for _, job in given],
+        "run_ats": [job.run_at for _, job in given],
+        "delays": [float(job.delay) for _, job in given],
+        "recurring_ids": [job.recurring_id for _, job in given],
+        "dues": [job.due for _, job in given],
+        "keys": [job.key for _, job in given],
+        "options": [job.options for _, job in given],
+    }
+
+
 def literal(numbers: Sequence[int]) -> str:
     """An array of whole numbers, as PostgreSQL writes it.
 
@@ -501,7 +525,22 @@ class _Statements:
         self.insert_and_hint = f"""
             WITH written AS ({insert})
             SELECT id, created_at, run_at, pg_notify(%(channel)s, %(payload)s) FROM written"""
-        self.by_key = f"SELECT id FROM {job} WHERE key = %(key)s"
+        # In the order of the keys, so that two lists with the same ones don't deadlock.
+        self.insert_keyed = f"""
+            INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at, created_at,
+                               recurring_id, due, key, options)
+            SELECT id, task, arguments, queue, priority, 'Enqueued',
+                   coalesce(run_at, now() + delay * interval '1 second'), now(),
+                   recurring_id, due, key, options
+            FROM unnest(%(ids)s::bigint[], %(tasks)s::text[], %(arguments)s::text[],
+                        %(queues)s::text[], %(priorities)s::int[], %(run_ats)s::timestamptz[],
+                        %(delays)s::float8[], %(recurring_ids)s::text[], %(dues)s::timestamptz[],
+                        %(keys)s::text[], %(options)s::text[])
+                 AS given(id, task, arguments, queue, priority, run_at, delay, recurring_id, due,
+                          key, options)
+            ORDER BY key, id
+            ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING"""
+        self.by_keys = f"SELECT key, id FROM {job} WHERE key = ANY(%s)"
         self.draw_ids = (
             f"SELECT nextval(pg_get_serial_sequence('{job}', 'id')), clock_timestamp()"
             " FROM generate_series(1, %s)"
