@@ -200,7 +200,11 @@ class PostgreSQL:
             statement = self._sql.insert_and_hint
         else:
             statement = self._sql.insert
-        return connection.exec_driver_sql(statement, values).first()
+        row = connection.exec_driver_sql(statement, values).first()
+        if row is None and hint is not None:
+            # No job, no hint: the next one must not be left out for its sake.
+            self._hinted.pop(hint.encode(), None)
+        return row
 
     def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
         if not jobs:
