@@ -5,6 +5,10 @@ SQLite's way of waiting (sleep, look, sleep longer) wastes milliseconds; between
 ``busy_timeout`` does. There are no notifications: ``PRAGMA data_version`` tells in a microsecond
 whether anybody committed, so a server looks every few hundredths of a second.
 
+**One step for a batch.** Python's sqlite3 lets go of the interpreter's lock at each step of a
+statement, and takes it back among the threads that run jobs, which costs more than the step itself.
+So a statement writes many rows, and what many rows answer comes back as one JSON text.
+
 A server's sign of life is a lock on a small file beside the database. The operating system lets go
 of it when the process ends, however it ends, and not before.
 """
@@ -12,7 +16,6 @@ of it when the process ends, however it ends, and not before.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import random
 import sqlite3
@@ -21,8 +24,9 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import msgspec
 import sqlalchemy as sa
 
 from .claim import Claimed, Lane, Survey
@@ -31,6 +35,8 @@ from .driver import Accepted, Due, Entry, NewJob, Tally
 from .hint import Hint, Topic
 from .schema import WAITING, Tables
 from .types import from_microseconds, to_microseconds
+
+T = TypeVar("T")
 
 try:
     import fcntl
@@ -126,15 +132,25 @@ class SQLite:
             return connection.exec_driver_sql(self._sql.insert, _values(job, now)).first()
 
     def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
+        if not jobs:
+            return []
         driver = raw(connection)
         now = _now()
+        if any(job.key is not None for job in jobs):
+            return [self._insert_keyed(driver, job, now) for job in jobs]
+        # Statements of the only writer: the ids follow each other, in the order of the rows.
         ids: list[int] = []
-        for job in jobs:
-            row = driver.execute(self._sql.insert, _values(job, now)).fetchone()
-            if row is None:
-                row = driver.execute(self._sql.by_key, (job.key,)).fetchone()
-            ids.append(row[0])
+        for chunk in _chunks([_values(job, now) for job in jobs]):
+            last = driver.execute(self._sql.insert_many(len(chunk)), _flat(chunk)).lastrowid
+            assert last is not None
+            ids += range(last - len(chunk) + 1, last + 1)
         return ids
+
+    def _insert_keyed(self, driver: sqlite3.Connection, job: NewJob, now: int) -> int:
+        row = driver.execute(self._sql.insert, _values(job, now)).fetchone()
+        if row is None:
+            row = driver.execute(self._sql.by_key, (job.key,)).fetchone()
+        return int(row[0])
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
         driver = raw(connection)
@@ -191,7 +207,7 @@ class SQLite:
         picks = [(self._sql.pick(len(tasks)), self._lane_values(lane, tasks)) for lane in lanes]
         # A look before the lock: an idle server must not keep others from writing.
         now = _now()
-        if not any(driver.execute(sql, (*values(now), 1)).fetchone() for sql, values in picks):
+        if not any(_ids(driver, sql, (*values(now), 1)) for sql, values in picks):
             return []
         claimed: list[Claimed] = []
         with self.transaction(connection):
@@ -201,9 +217,9 @@ class SQLite:
             for sql, values in picks:
                 if len(claimed) == limit:
                     break
-                picked = driver.execute(sql, (*values(now), limit - len(claimed))).fetchall()
-                if picked:
-                    claimed += self._take(driver, [row[0] for row in picked], server_id, now)
+                ids = _ids(driver, sql, (*values(now), limit - len(claimed)))
+                if ids:
+                    claimed += self._take(driver, ids, server_id, now)
         return claimed
 
     def _lane_values(self, lane: Lane, tasks: Sequence[str]) -> Any:
@@ -213,21 +229,25 @@ class SQLite:
     def _take(
         self, driver: sqlite3.Connection, ids: list[int], server_id: int, now: int
     ) -> list[Claimed]:
-        rows = driver.execute(self._sql.take, (now, server_id, server_id, json.dumps(ids)))
-        taken = [
-            Claimed._make(
-                (
-                    *row[:7],
-                    from_microseconds(row[7]),
-                    (now - row[7]) / 1e6,
-                    row[8],
-                    None if row[9] is None else from_microseconds(row[9]),
-                    row[10],
+        taken: list[Claimed] = []
+        for chunk in _chunks(ids):
+            driver.execute(self._sql.take(len(chunk)), (now, server_id, server_id, *chunk))
+            (rows,) = driver.execute(self._sql.taken(len(chunk)), chunk).fetchone()
+            taken += [
+                Claimed._make(
+                    (
+                        *row[:7],
+                        from_microseconds(row[7]),
+                        (now - row[7]) / 1e6,
+                        row[8],
+                        None if row[9] is None else from_microseconds(row[9]),
+                        row[10],
+                    )
                 )
-            )
-            for row in rows.fetchall()
-        ]
-        taken.sort(key=lambda job: (job.run_at, job.id))
+                for row in _ROWS.decode(rows)
+            ]
+        place = {id: number for number, id in enumerate(ids)}
+        taken.sort(key=lambda job: place[job.id])
         return taken
 
     def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
@@ -250,20 +270,17 @@ class SQLite:
             def moment(at: float) -> int:
                 return now - round((clock - at) * 1e6)
 
-            if entries:
-                driver.executemany(
-                    self._sql.write_console,
-                    [(*entry[:3], moment(entry.moment), *entry[4:]) for entry in entries],
-                )
-            succeeded = 0
-            if successes:
-                succeeded = driver.executemany(
-                    self._sql.succeed,
-                    [
-                        (run.result, moment(run.started), moment(run.finished), run.id, run.claim)
-                        for run in successes
-                    ],
-                ).rowcount
+            lines = [(*entry[:3], moment(entry.moment), *entry[4:]) for entry in entries]
+            for chunk in _chunks(lines):
+                driver.execute(self._sql.write_console(len(chunk)), _flat(chunk))
+            ends = [
+                (run.id, run.claim, moment(run.started), moment(run.finished), run.result)
+                for run in successes
+            ]
+            succeeded = sum(
+                driver.execute(self._sql.succeed(len(chunk)), _flat(chunk)).rowcount
+                for chunk in _chunks(ends)
+            )
             failed = {
                 run.id
                 for run in setbacks
@@ -379,6 +396,33 @@ def _unlocked(path: Path) -> bool:
         os.close(descriptor)
 
 
+SIZES = (100, 25, 5, 1)
+"""Rows of one statement. Few sizes, so that SQLite's driver keeps each statement prepared."""
+
+
+def _chunks(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The rows in pieces of the sizes above, the largest first."""
+    begin = 0
+    for size in SIZES:
+        while len(rows) - begin >= size:
+            yield rows[begin : begin + size]
+            begin += size
+
+
+def _flat(rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    return [value for row in rows for value in row]
+
+
+def _ids(driver: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[int]:
+    return _IDS.decode(driver.execute(sql, values).fetchone()[0])
+
+
+_IDS = msgspec.json.Decoder(list[int])
+_ROWS = msgspec.json.Decoder(
+    list[tuple[int, int, int, str, str, str, int, int, str | None, int | None, str | None]]
+)
+
+
 def _now() -> int:
     """SQLite's clock is the host's; asking the host for it directly gives the microseconds too."""
     return time.time_ns() // 1000
@@ -398,7 +442,7 @@ class _Statements:
         self._job = job = tables.name("job")
         self._fetch = fetch = f"{job} INDEXED BY {tables.prefix}job_fetch"
         attempt = tables.name("attempt")
-        console = tables.name("console")
+        self._console = tables.name("console")
         statistics = tables.name("statistics")
         self.alive = f"SELECT 1 FROM {tables.name('server')} WHERE id = ? AND stopped_at IS NULL"
         self.insert = f"""
@@ -424,22 +468,11 @@ class _Statements:
         self.paused = (
             f"SELECT 1 FROM {tables.name('queue')} WHERE name = ? AND paused_at IS NOT NULL"
         )
-        self.take = f"""
-            UPDATE {job}
-            SET state = 'Processing', claim = claim + 1, attempt = attempt + 1,
-                started_at = ?, server_id = ?, ran_on = ?
-            WHERE id IN (SELECT value FROM json_each(?))
-            RETURNING id, claim, attempt, task, arguments, queue, priority, run_at,
-                      recurring_id, due, options"""
         mine = "WHERE id = ? AND claim = ? AND state = 'Processing'"
         self.hand_back = f"""
             UPDATE {job}
             SET state = 'Enqueued', server_id = NULL, started_at = NULL, attempt = attempt - 1
             {mine}"""
-        self.succeed = f"""
-            UPDATE {job}
-            SET state = 'Succeeded', result = ?, error = NULL, server_id = NULL,
-                started_at = ?, finished_at = ? {mine}"""
         waits = ":waits AND NOT cancel_requested"
         self.set_back = f"""
             UPDATE {job}
@@ -456,10 +489,6 @@ class _Statements:
             INSERT INTO {attempt} (job_id, claim, attempt, outcome, started_at, finished_at,
                                    server_id, error_type, message, traceback, retry_at)
             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-        self.write_console = f"""
-            INSERT INTO {console} (job_id, claim, seq, at, text, color, level, progress)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (job_id, claim, seq) DO UPDATE SET progress = excluded.progress"""
         self.count = f"""
             INSERT INTO {statistics} (minute, task, server_id, succeeded, failed, retried,
                                       run_seconds, wait_seconds)
@@ -475,7 +504,53 @@ class _Statements:
         """Ids of the due jobs of one lane, for so many task names."""
         names = ", ".join("?" * tasks)
         return f"""
-            SELECT id FROM {self._fetch}
-            WHERE {WAITING} AND queue = ? AND priority = ? AND run_at <= ? AND run_at >= ?
-              AND task IN ({names})
-            ORDER BY run_at, id LIMIT ?"""
+            SELECT json_group_array(id) FROM (
+                SELECT id FROM {self._fetch}
+                WHERE {WAITING} AND queue = ? AND priority = ? AND run_at <= ? AND run_at >= ?
+                  AND task IN ({names})
+                ORDER BY run_at, id LIMIT ?)"""
+
+    def insert_many(self, count: int) -> str:
+        """Write so many jobs that have no key."""
+        row = "(?, ?, ?, ?, 'Enqueued', ?, ?, ?, ?, ?, ?)"
+        return f"""
+            INSERT INTO {self._job} (task, arguments, queue, priority, state, run_at, created_at,
+                                     recurring_id, due, key, options)
+            VALUES {_repeated(row, count)}"""
+
+    def take(self, count: int) -> str:
+        """Make so many jobs this server's."""
+        return f"""
+            UPDATE {self._job}
+            SET state = 'Processing', claim = claim + 1, attempt = attempt + 1,
+                started_at = ?, server_id = ?, ran_on = ?
+            WHERE id IN ({_repeated("?", count)})"""
+
+    def taken(self, count: int) -> str:
+        """What there is to know of so many jobs, as one JSON text."""
+        return f"""
+            SELECT json_group_array(json_array(id, claim, attempt, task, arguments, queue, priority,
+                                               run_at, recurring_id, due, options))
+            FROM {self._job} WHERE id IN ({_repeated("?", count)})"""
+
+    def succeed(self, count: int) -> str:
+        """Note the end of so many runs."""
+        # Not as WITH … UPDATE, whose rows sqlite3 doesn't count. SQLite names the columns itself.
+        return f"""
+            UPDATE {self._job}
+            SET state = 'Succeeded', started_at = run.column3, finished_at = run.column4,
+                result = run.column5, error = NULL, server_id = NULL
+            FROM (VALUES {_repeated("(?, ?, ?, ?, ?)", count)}) AS run
+            WHERE {self._job}.id = run.column1 AND {self._job}.claim = run.column2
+              AND state = 'Processing'"""
+
+    def write_console(self, count: int) -> str:
+        """Write so many console rows."""
+        return f"""
+            INSERT INTO {self._console} (job_id, claim, seq, at, text, color, level, progress)
+            VALUES {_repeated("(?, ?, ?, ?, ?, ?, ?, ?)", count)}
+            ON CONFLICT (job_id, claim, seq) DO UPDATE SET progress = excluded.progress"""
+
+
+def _repeated(item: str, count: int) -> str:
+    return ", ".join([item] * count)
