@@ -9,6 +9,9 @@ import sqlalchemy as sa
 
 from .database import Database
 
+LARGEST = 2**31 - 1
+"""Of claims and sequence numbers; databases refuse to look for what they can't hold."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConsoleLine:
@@ -43,13 +46,15 @@ class Consoles:
         self, job_id: int, claim: int, after: int = 0, limit: int = 1000
     ) -> list[ConsoleLine]:
         """Lines in the order they were written, from the one after ``after``."""
+        if not _possible(job_id, claim):
+            return []
         console = self._console.c
         statement = (
             sa.select(console.seq, console.at, console.text, console.color, console.level)
             .where(
                 console.job_id == job_id,
                 console.claim == claim,
-                console.seq > after,
+                console.seq > min(max(after, 0), LARGEST),
                 console.progress.is_(None),
             )
             .order_by(console.seq)
@@ -60,6 +65,8 @@ class Consoles:
 
     def bars(self, job_id: int, claim: int) -> list[ConsoleBar]:
         """All progress bars of the console."""
+        if not _possible(job_id, claim):
+            return []
         console = self._console.c
         statement = (
             sa.select(console.seq, console.at, console.text, console.progress, console.color)
@@ -75,7 +82,13 @@ class Consoles:
 
     def claims(self, job_id: int) -> list[int]:
         """Which claims of the job wrote anything, oldest first."""
+        if not _possible(job_id, 1):
+            return []
         console = self._console.c
         statement = sa.select(console.claim).where(console.job_id == job_id).distinct()
         with self._database.connect() as connection:
             return sorted(connection.execute(statement).scalars())
+
+
+def _possible(job_id: int, claim: int) -> bool:
+    return 0 < job_id < 2**63 and 0 < claim <= LARGEST

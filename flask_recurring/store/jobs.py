@@ -127,7 +127,7 @@ class Jobs:
 
     def get(self, job_id: int) -> Job | None:
         """The job, or None if there is none with this id."""
-        if not 0 <= job_id < 2**63:
+        if not possible(job_id):
             return None
         with self._database.connect() as connection:
             found = connection.execute(
@@ -137,6 +137,8 @@ class Jobs:
 
     def attempts(self, job_id: int) -> list[Attempt]:
         """The runs of the job that did not succeed, oldest first."""
+        if not possible(job_id):
+            return []
         attempt, server = self._database.tables.attempt, self._database.tables.server
         statement = (
             sa.select(attempt, server.c.name.label("server"))
@@ -194,6 +196,8 @@ class Jobs:
 
         False if there is no such job, or it is waiting for a worker or running already.
         """
+        if not possible(job_id):
+            return False
         job = self._job.c
         statement = (
             sa.update(self._job)
@@ -228,6 +232,8 @@ class Jobs:
 
         False if there is no such job, or it is deleted or asked to stop already.
         """
+        if not possible(job_id):
+            return False
         job = self._job.c
         running = job.state == JobState.PROCESSING.value
         statement = (
@@ -290,6 +296,11 @@ class Jobs:
                     connection.execute(sa.delete(table).where(table.c.job_id.in_(ids)))
                 connection.execute(sa.delete(self._job).where(job.id.in_(ids)))
         return len(ids), len(ids) == PURGE_CHUNK
+
+
+def possible(job_id: int) -> bool:
+    """Whether it could be a job's id: databases refuse to look for numbers that they can't hold."""
+    return 0 < job_id < 2**63
 
 
 def read(row: sa.Row[Any]) -> Job:
