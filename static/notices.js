@@ -20,16 +20,16 @@
     }
   }
 
-  document.addEventListener("htmx:afterRequest", (event) => {
-    const { elt, failed, xhr } = event.detail;
-    if (!failed || !xhr || elt.matches("[data-poll]")) return;
-    const notice = document.createElement("div");
-    notice.className = "toast is-bad";
-    notice.dataset.toast = "";
-    notice.textContent = words[xhr.status] || `That went wrong (${xhr.status}).`;
-    place.append(notice);
-    dismissLater();
-  });
+  for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
+    document.addEventListener(name, (event) => {
+      const { elt, xhr } = event.detail;
+      if (elt.matches("[data-poll]")) return;
+      const notice = document.createElement("div");
+      notice.className = "toast is-bad";
+      notice.dataset.toast = "";
+      notice.textContent = words[xhr.status] || `That went wrong (${xhr.status}).`;
+      place.append(notice);
+    });
 
   document.addEventListener("click", (event) => {
     const button = event.target instanceof Element && event.target.closest("[data-close]");

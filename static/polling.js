@@ -57,15 +57,26 @@
     503: "The database can't be reached, trying again …",
   };
 
-  document.addEventListener("htmx:afterRequest", (event) => {
-    const { elt, xhr } = event.detail;
-    if (!polls(elt) || !xhr) return;
-    if (xhr.status === 0 || xhr.status >= 400) failing.add(elt.id);
-    else failing.delete(elt.id);
+  function tell(status) {
     const banner = document.querySelector("#offline");
+    banner.hidden = failing.size === 0;
     if (failing.size)
       banner.querySelector("[data-offline-text]").textContent =
-        words[xhr.status] || "Connection lost, trying again …";
-    banner.hidden = failing.size === 0;
+        words[status] || "Connection lost, trying again …";
+  }
+
+  // A request that another one has replaced ends without any of these.
+  for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"])
+    document.addEventListener(name, (event) => {
+      const { elt, xhr } = event.detail;
+      if (!polls(elt)) return;
+      failing.add(elt.id);
+      tell(xhr.status);
+    });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const { elt, successful, xhr } = event.detail;
+    if (!polls(elt) || !(successful || xhr.status === 304)) return;
+    failing.delete(elt.id);
+    tell(xhr.status);
   });
 })();

@@ -1,0 +1,297 @@
+"""The dashboard in a real browser: live, quiet when nobody looks, within its own policy."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+from playwright.sync_api import Browser, Page, Response, expect
+from werkzeug.serving import make_server
+
+from flask_recurring import AllowAll, JobContext, JobState, Scheduler
+from tests.browser import PageWatch
+from tests.dashboard import Shop, open_shop
+from tests.test_dashboard import HOSTILE, PAGES, fill
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.browser
+
+POLL = 0.3
+
+
+class Site:
+    """A shop that is really served, with what its page asked for."""
+
+    def __init__(self, shop: Shop, url: str) -> None:
+        self.shop = shop
+        self.url = url
+        self.seen: list[tuple[str, str, int]] = []
+
+    def watch(self, page: Page) -> None:
+        page.on("response", self._note)
+
+    def _note(self, response: Response) -> None:
+        path = response.url.removeprefix(self.url)
+        self.seen.append((response.request.method, path, response.status))
+
+    def statuses(self, path: str) -> list[int]:
+        return [status for method, seen, status in self.seen if (method, seen) == ("GET", path)]
+
+
+@pytest.fixture
+def site(sqlite_url: str) -> Iterator[Site]:
+    with (
+        open_shop(sqlite_url, RECURRING_DASHBOARD_POLL_INTERVAL=POLL) as shop,
+        served(shop.app) as url,
+    ):
+        yield Site(shop, url)
+
+
+class served:
+    """Serve an application in a thread, for the length of a block."""
+
+    def __init__(self, app: Flask) -> None:
+        self._server = make_server("127.0.0.1", 0, app, threaded=True)
+        # Its end waits for requests under way, which hold connections to the database.
+        self._server.daemon_threads = False
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self) -> str:
+        self._thread.start()
+        return f"http://127.0.0.1:{self._server.port}"
+
+    def __exit__(self, *error: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 820, 1360])
+def test_every_page_fits_and_breaks_no_rule(
+    site: Site, page: Page, scheme: str, width: int
+) -> None:
+    site.shop.recurring(HOSTILE)
+    jobs = fill(site.shop)
+    site.shop.job(JobState.FAILED, error="x" * 300, task="a_very_long_name." * 6)
+    page.on("dialog", lambda dialog: pytest.fail(f"a page opened a dialog: {dialog.message}"))
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.set_viewport_size({"width": width, "height": 740})
+    for path in (*PAGES, *(f"/hangfire/jobs/details/{job}" for job in jobs.values())):
+        page.goto(site.url + path)
+        expect(page.locator("#theme")).to_be_visible()
+        wide, seen = page.evaluate(
+            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+        )
+        assert wide <= seen, f"{path} scrolls sideways: {wide} > {seen}"
+
+
+def test_a_part_is_asked_for_again_and_not_sent_again(site: Site, page: Page) -> None:
+    site.watch(page)
+    page.goto(f"{site.url}/hangfire/servers")
+    wait_for(lambda: page.wait_for_timeout(50) or 304 in site.statuses("/hangfire/servers"))
+    wait_for(
+        lambda: page.wait_for_timeout(50) or 304 in site.statuses("/hangfire/navigation?at=servers")
+    )
+    site.shop.server(name="late-comer")
+    expect(page.get_by_text("late-comer")).to_be_visible()
+
+
+def test_a_tab_that_nobody_sees_asks_nothing(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/hangfire/servers")
+    page.evaluate(
+        """() => {
+          window.seen = false;
+          Object.defineProperty(document, "hidden", { get: () => !window.seen });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }"""
+    )
+    page.wait_for_timeout(POLL * 1000)
+    site.watch(page)
+    page.wait_for_timeout(POLL * 5000)
+    assert site.seen == []
+    page.evaluate(
+        "() => { window.seen = true; document.dispatchEvent(new Event('visibilitychange')); }"
+    )
+    wait_for(lambda: page.wait_for_timeout(20) or len(site.seen) >= 2)
+
+
+def test_ticks_stay_while_the_list_is_renewed(site: Site, page: Page) -> None:
+    jobs = [site.shop.job(JobState.FAILED, ago=100 - n) for n in range(6)]
+    page.goto(f"{site.url}/hangfire/jobs/failed")
+    boxes = page.locator("tbody input[name=job]")
+    boxes.nth(0).click()
+    boxes.nth(2).click(modifiers=["Shift"])
+    expect(page.locator("[data-bulk-count]")).to_have_text("3 ticked")
+    late = site.shop.job(JobState.FAILED)
+    expect(page.locator(f"#job-{late}")).to_be_visible()
+    expect(page.locator("tbody input[name=job]:checked")).to_have_count(3)
+    page.locator("[data-bulk]").get_by_role("button", name="Requeue").click()
+    expect(page.locator("tbody tr")).to_have_count(4)
+    expect(page.locator("[data-toast]")).to_have_text("3 jobs put back in the queue.")
+    expect(page.locator("[data-bulk]")).to_be_hidden()
+    # A row's own button acts on that row, whatever else is ticked.
+    boxes.nth(1).click()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.locator(f"#job-{late}").get_by_role("button", name="Delete").click()
+    expect(page.locator("tbody tr")).to_have_count(3)
+    expect(page.locator("[data-toast]")).to_have_count(2)
+    states = [job.state for id in jobs if (job := site.shop.store.jobs.get(id))]
+    assert JobState.DELETED not in states
+
+
+def test_triggered_runs_show_at_once(site: Site, page: Page) -> None:
+    site.shop.recurring(HOSTILE)
+    page.goto(f"{site.url}/hangfire/recurring")
+    row = page.locator("tr", has_text="<script>")
+    expect(row).to_contain_text("never")
+    row.get_by_role("button", name="Trigger now").click()
+    expect(row).to_contain_text("Enqueued")
+    page.locator("[data-toast] a").click()
+    expect(page.locator("h1")).to_contain_text("shop.tidy")
+    expect(page.get_by_role("link", name=HOSTILE)).to_be_visible()
+    assert page.url.endswith(
+        f"/hangfire/jobs/details/{site.shop.store.jobs.page(None).items[0].id}"
+    )
+
+
+def test_tabs_and_filters_stand_in_the_address(site: Site, page: Page) -> None:
+    fill(site.shop)
+    site.watch(page)
+    page.goto(f"{site.url}/hangfire/jobs/failed?queue=mail")
+    page.get_by_role("link", name=re.compile("^Succeeded")).click()
+    page.wait_for_url("**/hangfire/jobs/succeeded?queue=mail")
+    expect(page).to_have_title(re.compile("^Succeeded jobs"))
+    # From now on it asks for what it shows.
+    wait_for(
+        lambda: (
+            page.wait_for_timeout(50) or 304 in site.statuses("/hangfire/jobs/succeeded?queue=mail")
+        )
+    )
+    page.go_back()
+    page.wait_for_url("**/hangfire/jobs/failed?queue=mail")
+    expect(page.locator("[aria-current=page]", has_text="Failed")).to_be_visible()
+    page.goto(f"{site.url}/hangfire/recurring")
+    page.keyboard.press("/")
+    page.keyboard.type("night")
+    page.wait_for_url("**/hangfire/recurring?q=night")
+    expect(page.locator("#q")).to_be_focused()
+    expect(page.locator("tbody tr")).to_have_count(1)
+
+
+def test_the_reader_s_colours_are_remembered(site: Site, page: Page) -> None:
+    page.goto(f"{site.url}/hangfire/")
+    light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    for _ in range(2):
+        page.locator("#theme").click()
+    page.goto(f"{site.url}/hangfire/servers")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+
+
+def test_a_lost_connection_is_said_and_heals(site: Site, page: Page, page_watch: PageWatch) -> None:
+    page_watch.expect("htmx:sendError|htmx:afterRequest|ERR_FAILED")
+    page.goto(f"{site.url}/hangfire/servers")
+    page.route("**/*", lambda route: route.abort())
+    expect(page.locator("#offline")).to_be_visible()
+    page.unroute("**/*")
+    expect(page.locator("#offline")).to_be_hidden()
+
+
+def test_an_action_that_fails_is_said(site: Site, page: Page, page_watch: PageWatch) -> None:
+    page_watch.expect(
+        "response: 404|Status Error Code 404|htmx:sendError|htmx:afterRequest|htmx:responseError|FAILED"
+    )
+    site.shop.recurring("short-lived")
+    page.goto(f"{site.url}/hangfire/recurring")
+    page.route("**/recurring", lambda route: route.abort())
+    with site.shop.app.app_context():
+        site.shop.scheduler.remove("short-lived")
+    row = page.locator("tr", has_text="short-lived")
+    row.get_by_role("button", name="Trigger now").click()
+    expect(page.locator("[data-toast]")).to_contain_text("somebody removed it")
+    page.unroute("**/recurring")
+    page.route("**/pause", lambda route: route.abort())
+    page.get_by_role("button", name="Pause").first.click()
+    expect(page.locator("[data-toast]").last).to_contain_text("nothing was done")
+
+
+def test_reading_and_acting_without_scripts(site: Site, chromium: Browser) -> None:
+    jobs = [site.shop.job(JobState.FAILED, ago=n) for n in range(2)]
+    with chromium.new_context(java_script_enabled=False) as context:
+        page = context.new_page()
+        page.goto(f"{site.url}/hangfire/recurring")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.locator("[data-toast]")).to_contain_text("Paused.")
+        page.goto(f"{site.url}/hangfire/jobs/failed")
+        page.locator(f"#tick-{jobs[0]}").check()
+        page.locator("[data-bulk]").get_by_role("button", name="Requeue").click()
+        expect(page.locator("[data-toast]")).to_contain_text("1 job put back in the queue.")
+        page.locator(f"#job-{jobs[1]}").get_by_role("button", name="Delete").click()
+        expect(page.locator("tbody tr")).to_have_count(0)
+    states = [job.state for id in jobs if (job := site.shop.store.jobs.get(id))]
+    assert states == [JobState.ENQUEUED, JobState.DELETED]
+
+
+def test_a_real_job_is_watched_live(sqlite_url: str, page: Page) -> None:
+    """Each line is seen within a second of its writing; when the job ends, so does the asking."""
+    scheduler = Scheduler()
+    say, said = threading.Semaphore(0), threading.Semaphore(0)
+    moments: list[float] = []
+
+    @scheduler.task("report", retry=False)
+    def report(context: JobContext) -> dict[str, int]:
+        bar = context.progress_bar("pages", color="green")
+        for number in range(4):
+            assert say.acquire(timeout=30)
+            moments.append(time.monotonic())
+            context.write_line(f"page {number} is written", color="yellow")
+            bar.set(number * 25)
+            said.release()
+        assert say.acquire(timeout=30)
+        context.write_line("the end")
+        return {"pages": 4}
+
+    app = Flask("reports")
+    app.config.update(
+        RECURRING_DATABASE_URL=sqlite_url,
+        RECURRING_WORKER_ENABLED=False,
+        RECURRING_DASHBOARD_AUTHORIZATION=[AllowAll()],
+    )
+    scheduler.init_app(app)
+    binding = scheduler.binding
+    binding.start_server()
+    try:
+        with served(app) as url:
+            job = scheduler.enqueue(report)
+            page.goto(f"{url}/hangfire/jobs/details/{job.id}")
+            expect(page.locator(".page-head .state")).to_have_text("Processing")
+            delays = []
+            for number in range(4):
+                say.release()
+                assert said.acquire(timeout=10)
+                page.get_by_text(f"page {number} is written").wait_for()
+                delays.append(time.monotonic() - moments[number])
+            assert max(delays) < 1.0, delays
+            expect(page.locator(".bar progress")).to_have_count(1)
+            expect(page.locator(".bar progress")).to_have_js_property("value", 75)
+            say.release()
+            expect(page.locator(".page-head .state")).to_have_text("Succeeded")
+            expect(page.locator("#console-lines")).to_contain_text("the end")
+            expect(page.locator("#console-tail")).to_have_count(0)
+            expect(page.locator("[data-console-live]")).to_be_hidden()
+            expect(page.locator(".result")).to_contain_text('"pages": 4')
+            asked: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.wait_for_timeout(2500)
+            assert not [address for address in asked if "details" in address]
+    finally:
+        for _ in range(5):
+            say.release()
+        binding.stop_server()
+        binding.store.database.close()
+        binding.store.database.bare_engine.dispose()
