@@ -15,26 +15,25 @@ statements and LISTEN belong to whoever comes next. That is noticed when a conne
 from __future__ import annotations
 
 import os
-import selectors
 import socket
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
-from functools import lru_cache
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg.sql import SQL, Identifier
-from sqlalchemy.exc import DisconnectionError
 
-from .claim import Claimed, Lane, Survey
-from .completion import Outcome, Setback, Success, state_after
-from .driver import Accepted, Due, Entry, NewJob, Tally
-from .hint import Hint, Topic
-from .schema import WAITING, Tables
+from ..claim import Claimed, Lane, Survey
+from ..completion import Outcome, Setback, Success, state_after
+from ..driver import Accepted, Due, Entry, NewJob, Tally
+from ..hint import Hint, Topic
+from ..schema import Tables
+from .connection import keep_alive, raw
+from .statements import Statements
 
 HINT_INTERVAL = 0.003
 """Seconds between two hints of one process about one lane. Listeners look again after that time."""
@@ -53,37 +52,6 @@ COPY_TYPES = [
     "text",
 ]
 
-# Not select() where it can be helped: that knows no file number above 1023.
-_Readable: type[selectors.BaseSelector] = getattr(
-    selectors, "PollSelector", selectors.SelectSelector
-)
-
-KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
-
-
-def connect_arguments(connect_timeout: float) -> dict[str, Any]:
-    """What libpq is told when this package opens connections of its own."""
-    return {
-        # libpq counts whole seconds and takes 1 for 2.
-        "connect_timeout": max(2, round(connect_timeout)),
-        "keepalives_idle": KEEPALIVE["TCP_KEEPIDLE"],
-        "keepalives_interval": KEEPALIVE["TCP_KEEPINTVL"],
-        "keepalives_count": KEEPALIVE["TCP_KEEPCNT"],
-        "application_name": "flask_recurring",
-    }
-
-
-def discard_stale(dbapi: Any, record: Any, proxy: Any) -> None:
-    """Pool event: a connection whose other end is closed is replaced before it is used.
-
-    An idle connection has nothing to say, so one that can be read has been closed or is about to
-    be. Looking costs microseconds, where asking the server costs a round trip.
-    """
-    with _Readable() as selector:
-        selector.register(dbapi.fileno(), selectors.EVENT_READ)
-        if selector.select(0):
-            raise DisconnectionError("the idle connection was closed by the server")
-
 
 class PostgreSQL:
     """See ``Driver``."""
@@ -95,7 +63,7 @@ class PostgreSQL:
         self._channel = f"flask_recurring_{tables.schema}"[:63]
         self._hinted: dict[str, float] = {}
         self._hinting = threading.Lock()
-        self._sql = _Statements(tables)
+        self._sql = Statements(tables)
 
     # -- structure
 
@@ -134,7 +102,7 @@ class PostgreSQL:
 
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
         driver = raw(connection)
-        _keep_alive(driver)
+        keep_alive(driver)
         backend = driver.execute("SELECT pg_backend_pid()").fetchone()
         pooled = backend is None or backend[0] != driver.info.backend_pid
         connection.info["pooled"] = pooled
@@ -462,10 +430,13 @@ class PostgreSQL:
         return
 
 
-def raw(connection: sa.Connection) -> psycopg.Connection[Any]:
-    """The psycopg connection inside."""
-    driver: psycopg.Connection[Any] = connection.connection.dbapi_connection  # type: ignore[assignment]
-    return driver
+def literal(numbers: Sequence[int]) -> str:
+    """An array of whole numbers, as PostgreSQL writes it.
+
+    psycopg dumps a list item by item in Python, which takes as long as everything else that is done
+    for a job's end; for plain numbers a join does.
+    """
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def _columns(given: Sequence[tuple[int, NewJob]]) -> dict[str, list[Any]]:
@@ -483,205 +454,3 @@ def _columns(given: Sequence[tuple[int, NewJob]]) -> dict[str, list[Any]]:
         "keys": [job.key for _, job in given],
         "options": [job.options for _, job in given],
     }
-
-
-def literal(numbers: Sequence[int]) -> str:
-    """An array of whole numbers, as PostgreSQL writes it.
-
-    psycopg dumps a list item by item in Python, which takes as long as everything else that is done
-    for a job's end; for plain numbers a join does.
-    """
-    return f"{{{','.join(map(str, numbers))}}}"
-
-
-def _keep_alive(driver: psycopg.Connection[Any]) -> None:
-    """Notice a peer that vanished, also on connections that somebody else's settings opened."""
-    with socket.socket(fileno=os.dup(driver.fileno())) as peer:
-        if peer.family not in (socket.AF_INET, socket.AF_INET6):
-            return
-        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEPALIVE.items():
-            if hasattr(socket, name):
-                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-class _Statements:
-    """The hot statements of one schema."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._job = job = tables.name("job")
-        server = tables.name("server")
-        attempt = tables.name("attempt")
-        console = tables.name("console")
-        statistics = tables.name("statistics")
-        self._alive = (
-            f"EXISTS (SELECT 1 FROM {server} WHERE id = %(server)s AND stopped_at IS NULL)"
-        )
-        insert = f"""
-            INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
-                               recurring_id, due, key, options)
-            VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, 'Enqueued',
-                    coalesce(%(run_at)s::timestamptz, now() + %(delay)s * interval '1 second'),
-                    now(), %(recurring_id)s, %(due)s, %(key)s, %(options)s)
-            ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
-            RETURNING id, created_at, run_at"""
-        self.insert = insert
-        self.insert_and_hint = f"""
-            WITH written AS ({insert})
-            SELECT id, created_at, run_at, pg_notify(%(channel)s, %(payload)s) FROM written"""
-        # In the order of the keys, so that two lists with the same ones don't deadlock.
-        self.insert_keyed = f"""
-            INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at, created_at,
-                               recurring_id, due, key, options)
-            SELECT id, task, arguments, queue, priority, 'Enqueued',
-                   coalesce(run_at, now() + delay * interval '1 second'), now(),
-                   recurring_id, due, key, options
-            FROM unnest(%(ids)s::bigint[], %(tasks)s::text[], %(arguments)s::text[],
-                        %(queues)s::text[], %(priorities)s::int[], %(run_ats)s::timestamptz[],
-                        %(delays)s::float8[], %(recurring_ids)s::text[], %(dues)s::timestamptz[],
-                        %(keys)s::text[], %(options)s::text[])
-                 AS given(id, task, arguments, queue, priority, run_at, delay, recurring_id, due,
-                          key, options)
-            ORDER BY key, id
-            ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING"""
-        self.by_keys = f"SELECT key, id FROM {job} WHERE key = ANY(%s)"
-        self.draw_ids = (
-            f"SELECT nextval(pg_get_serial_sequence('{job}', 'id')), clock_timestamp()"
-            " FROM generate_series(1, %s)"
-        )
-        self.copy = (
-            f"COPY {job} (id, task, arguments, queue, priority, state, run_at, created_at,"
-            " recurring_id, due, options) FROM STDIN (FORMAT BINARY)"
-        )
-        recurring, tick = tables.name("recurring_job"), tables.name("tick")
-        self.write_ticks = f"""
-            WITH given AS (
-                SELECT * FROM unnest(%(ids)s::text[], %(dues)s::timestamptz[],
-                    %(nexts)s::timestamptz[], %(tasks)s::text[], %(arguments)s::text[],
-                    %(queues)s::text[], %(priorities)s::int[], %(options)s::text[])
-                AS given(id, due, next_at, task, arguments, queue, priority, options)),
-            fresh AS (
-                INSERT INTO {tick} (recurring_id, due, outcome, job_id, created_at)
-                SELECT id, due, 'run', nextval(pg_get_serial_sequence('{job}', 'id')), now()
-                FROM given WHERE due IS NOT NULL
-                ON CONFLICT (recurring_id, due) WHERE due IS NOT NULL DO NOTHING
-                RETURNING recurring_id, due, job_id),
-            written AS (
-                INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at,
-                                   created_at, recurring_id, due, options)
-                SELECT fresh.job_id, task, arguments, queue, priority, 'Enqueued', now(), now(),
-                       given.id, given.due, options
-                FROM given JOIN fresh ON fresh.recurring_id = given.id AND fresh.due = given.due)
-            UPDATE {recurring} AS row
-            SET next_at = given.next_at, last_due = coalesce(given.due, row.last_due),
-                last_job_id = coalesce(fresh.job_id, row.last_job_id)
-            FROM given LEFT JOIN fresh ON fresh.recurring_id = given.id
-            WHERE row.id = given.id"""
-        self.survey = f"""
-            WITH RECURSIVE lane AS (
-                (SELECT queue, priority, run_at FROM {job} WHERE {WAITING}
-                 ORDER BY queue, priority, run_at LIMIT 1)
-                UNION ALL
-                SELECT later.* FROM lane, LATERAL (
-                    SELECT queue, priority, run_at FROM {job}
-                    WHERE {WAITING} AND (queue, priority) > (lane.queue, lane.priority)
-                    ORDER BY queue, priority, run_at LIMIT 1) AS later)
-            SELECT now(), lane.*, EXISTS (
-                SELECT 1 FROM {tables.name("queue")}
-                WHERE name = lane.queue AND paused_at IS NOT NULL)
-            FROM (SELECT 1) AS always LEFT JOIN lane ON true"""
-        self.hand_back = f"""
-            UPDATE {job} AS job
-            SET state = 'Enqueued', server_id = NULL, started_at = NULL, attempt = attempt - 1
-            FROM unnest(%(ids)s::bigint[], %(claims)s::int[]) AS given(id, claim)
-            WHERE job.id = given.id AND job.claim = given.claim AND job.state = 'Processing'"""
-        ended = "%(ids)s::bigint[], %(claims)s::int[], %(began)s::bigint[], %(ended)s::bigint[]"
-        self.succeed, self.succeed_with_results = (
-            f"""
-            UPDATE {job} AS job
-            SET state = 'Succeeded', result = {result}, error = NULL, server_id = NULL,
-                started_at = now() - run.began * interval '1 microsecond',
-                finished_at = now() - run.ended * interval '1 microsecond'
-            FROM unnest({arrays}) AS run({columns})
-            WHERE job.id = run.id AND job.claim = run.claim AND job.state = 'Processing'"""
-            for result, arrays, columns in (
-                ("NULL", ended, "id, claim, began, ended"),
-                ("run.result", f"{ended}, %(results)s::text[]", "id, claim, began, ended, result"),
-            )
-        )
-        self.set_back = f"""
-            WITH run AS (
-                SELECT * FROM unnest(%(ids)s::bigint[], %(claims)s::int[], %(states)s::text[],
-                    %(delays)s::float8[], %(returned)s::int[], %(outcomes)s::text[],
-                    %(attempts)s::int[], %(began)s::float8[], %(ended)s::float8[],
-                    %(types)s::text[], %(messages)s::text[], %(tracebacks)s::text[],
-                    %(summaries)s::text[])
-                AS run(id, claim, state, delay, returned, outcome, attempt, began, ended,
-                       type, message, traceback, summary)),
-            changed AS (
-                UPDATE {job} AS job
-                SET state = CASE WHEN job.cancel_requested THEN 'Deleted' ELSE run.state END,
-                    run_at = CASE WHEN run.delay IS NULL THEN job.run_at
-                                  ELSE now() + run.delay * interval '1 second' END,
-                    attempt = job.attempt - run.returned,
-                    started_at = CASE WHEN run.state = 'Enqueued' AND NOT job.cancel_requested
-                                      THEN NULL ELSE now() - run.began * interval '1 second' END,
-                    finished_at = CASE WHEN run.state = 'Enqueued' AND NOT job.cancel_requested
-                                       THEN NULL ELSE now() - run.ended * interval '1 second' END,
-                    error = CASE WHEN run.returned = 1 THEN job.error ELSE run.summary END,
-                    server_id = NULL
-                FROM run
-                WHERE job.id = run.id AND job.claim = run.claim AND job.state = 'Processing'
-                RETURNING job.id, job.claim, job.ran_on, job.state, job.run_at)
-            INSERT INTO {attempt} (job_id, claim, attempt, outcome, started_at, finished_at,
-                                   server_id, error_type, message, traceback, retry_at)
-            SELECT run.id, run.claim, run.attempt, run.outcome,
-                   now() - run.began * interval '1 second', now() - run.ended * interval '1 second',
-                   changed.ran_on, run.type, run.message, run.traceback,
-                   CASE WHEN changed.state = 'Enqueued' AND run.returned = 0
-                        THEN changed.run_at END
-            FROM run JOIN changed USING (id, claim)
-            RETURNING job_id"""
-        self.write_console = f"""
-            INSERT INTO {console} (job_id, claim, seq, at, text, color, level, progress)
-            SELECT id, claim, seq, now() - ago * interval '1 second', text, color, level, progress
-            FROM unnest(%(ids)s::bigint[], %(claims)s::int[], %(seqs)s::int[], %(ago)s::float8[],
-                        %(texts)s::text[], %(colors)s::text[], %(levels)s::text[],
-                        %(values)s::float8[])
-                 AS entry(id, claim, seq, ago, text, color, level, progress)
-            ON CONFLICT (job_id, claim, seq) DO UPDATE SET progress = EXCLUDED.progress"""
-        self.count = f"""
-            INSERT INTO {statistics} AS old (minute, task, server_id, succeeded, failed, retried,
-                                             run_seconds, wait_seconds)
-            SELECT date_trunc('minute', now()), task, %(server)s, succeeded, failed, retried,
-                   run, wait
-            FROM unnest(%(tasks)s::text[], %(succeeded)s::bigint[], %(failed)s::bigint[],
-                        %(retried)s::bigint[], %(run)s::float8[], %(wait)s::float8[])
-                 AS new(task, succeeded, failed, retried, run, wait)
-            ON CONFLICT (minute, task, server_id) DO UPDATE
-            SET succeeded = old.succeeded + EXCLUDED.succeeded,
-                failed = old.failed + EXCLUDED.failed,
-                retried = old.retried + EXCLUDED.retried,
-                run_seconds = old.run_seconds + EXCLUDED.run_seconds,
-                wait_seconds = old.wait_seconds + EXCLUDED.wait_seconds"""
-        self.claim = lru_cache(maxsize=256)(self._claim)
-
-    def _claim(self, marked: tuple[bool, ...]) -> str:
-        lanes = " UNION ALL ".join(
-            f"""SELECT id FROM (
-                SELECT id FROM {self._job}
-                WHERE {WAITING} AND queue = %(q{number})s AND priority = %(p{number})s
-                  AND run_at <= now(){f" AND run_at >= %(m{number})s" if mark else ""}
-                  AND task = ANY(%(tasks)s)
-                ORDER BY run_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS lane{number}"""
-            for number, mark in enumerate(marked)
-        )
-        return f"""
-            WITH picked AS MATERIALIZED (
-                SELECT id FROM ({lanes}) AS lanes WHERE {self._alive} LIMIT %(limit)s)
-            UPDATE {self._job} AS job
-            SET state = 'Processing', claim = claim + 1, attempt = attempt + 1,
-                started_at = now(), server_id = %(server)s, ran_on = %(server)s
-            WHERE id = ANY(ARRAY(SELECT id FROM picked))
-            RETURNING id, claim, attempt, task, arguments, queue, priority, run_at,
-                      extract(epoch FROM now() - run_at)::float8, recurring_id, due, options"""

@@ -9,14 +9,12 @@ whether anybody committed, so a server looks every few hundredths of a second.
 statement, and takes it back among the threads that run jobs, which costs more than the step itself.
 So a statement writes many rows, and what many rows answer comes back as one JSON text.
 
-A server's sign of life is a lock on a small file beside the database. The operating system lets go
-of it when the process ends, however it ends, and not before.
+A server's sign of life is a lock on a file: see ``presence``.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import sqlite3
 import threading
@@ -29,19 +27,16 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 
-from .claim import Claimed, Lane, Survey
-from .completion import Outcome, Setback, Success, state_after
-from .driver import Accepted, Due, Entry, NewJob, Tally
-from .hint import Hint, Topic
-from .schema import WAITING, Tables
-from .types import from_microseconds, to_microseconds
+from ..claim import Claimed, Lane, Survey
+from ..completion import Outcome, Setback, Success, state_after
+from ..driver import Accepted, Due, Entry, NewJob, Tally
+from ..hint import Hint, Topic
+from ..schema import Tables
+from ..types import from_microseconds, to_microseconds
+from .presence import LockFile, unlocked
+from .statements import Statements
 
 T = TypeVar("T")
-
-try:
-    import fcntl
-except ImportError:  # Windows: there, a server is dead once it was silent for long enough
-    fcntl = None  # type: ignore[assignment]
 
 LOOK_INTERVAL = 0.02
 """Seconds between two looks at ``data_version``."""
@@ -55,10 +50,10 @@ class SQLite:
     name = "sqlite"
 
     def __init__(self, tables: Tables) -> None:
-        self._sql = _Statements(tables)
+        self._sql = Statements(tables)
         self._writing = threading.RLock()
         self._versions: dict[int, int] = {}
-        self._lock_file: tuple[Path, int] | None = None
+        self._lock_file = LockFile()
 
     # -- structure
 
@@ -119,7 +114,7 @@ class SQLite:
 
     def after_fork(self) -> None:
         self._writing = threading.RLock()
-        self.release(unlink=False)
+        self._lock_file.release(unlink=False)
 
     def describe(self, connection: sa.Connection, url: sa.URL) -> str:
         return f"SQLite {sqlite3.sqlite_version} · {url.database}"
@@ -204,6 +199,8 @@ class SQLite:
         limit: int,
     ) -> list[Claimed]:
         driver = raw(connection)
+        if not tasks:
+            return []
         picks = [(self._sql.pick(len(tasks)), self._lane_values(lane, tasks)) for lane in lanes]
         # A look before the lock: an idle server must not keep others from writing.
         now = _now()
@@ -346,54 +343,20 @@ class SQLite:
     # -- signs of life
 
     def presence(self, connection: sa.Connection, server_id: int) -> str | None:
-        if fcntl is None:
-            return None
         file = raw(connection).execute("PRAGMA database_list").fetchone()[2]
-        path = Path(f"{file}-server-{server_id}")
-        if self._lock_file is None or self._lock_file[0] != path:
-            self.release()
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._lock_file = (path, descriptor)
-        return str(path)
+        return self._lock_file.hold(Path(f"{file}-server-{server_id}"))
 
     def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
-        return {given for given in presence if _unlocked(Path(given))}
+        return {given for given in presence if unlocked(Path(given))}
 
-    def release(self, unlink: bool = True) -> None:
-        if self._lock_file is not None:
-            path, descriptor = self._lock_file
-            self._lock_file = None
-            if unlink:
-                path.unlink(missing_ok=True)
-            os.close(descriptor)
+    def release(self) -> None:
+        self._lock_file.release()
 
 
 def raw(connection: sa.Connection) -> sqlite3.Connection:
     """The sqlite3 connection inside."""
     driver: sqlite3.Connection = connection.connection.dbapi_connection  # type: ignore[assignment]
     return driver
-
-
-def _unlocked(path: Path) -> bool:
-    """Whether no process holds the lock on the file; removes a file that nobody holds."""
-    if fcntl is None:
-        return False
-    try:
-        descriptor = os.open(path, os.O_RDWR)
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False  # not ours to open: that proves nothing
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    else:
-        path.unlink(missing_ok=True)
-        return True
-    finally:
-        os.close(descriptor)
 
 
 SIZES = (100, 25, 5, 1)
@@ -433,124 +396,3 @@ def _values(job: NewJob, now: int) -> tuple[Any, ...]:
     due = None if job.due is None else to_microseconds(job.due)
     placed = (job.task, job.arguments, job.queue, job.priority, run_at, now)
     return (*placed, job.recurring_id, due, job.key, job.options)
-
-
-class _Statements:
-    """The hot statements under one prefix."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._job = job = tables.name("job")
-        self._fetch = fetch = f"{job} INDEXED BY {tables.prefix}job_fetch"
-        attempt = tables.name("attempt")
-        self._console = tables.name("console")
-        statistics = tables.name("statistics")
-        self.alive = f"SELECT 1 FROM {tables.name('server')} WHERE id = ? AND stopped_at IS NULL"
-        self.insert = f"""
-            INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
-                               recurring_id, due, key, options)
-            VALUES (?, ?, ?, ?, 'Enqueued', ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
-            RETURNING id, created_at, run_at"""
-        self.by_key = f"SELECT id FROM {job} WHERE key = ?"
-        recurring, tick = tables.name("recurring_job"), tables.name("tick")
-        self.insert_tick = f"""
-            INSERT INTO {tick} (recurring_id, due, outcome, created_at) VALUES (?, ?, 'run', ?)
-            ON CONFLICT (recurring_id, due) WHERE due IS NOT NULL DO NOTHING RETURNING id"""
-        self.name_job = f"UPDATE {tick} SET job_id = ? WHERE id = ?"
-        self.move_on = f"""
-            UPDATE {recurring} SET next_at = ?, last_due = coalesce(?, last_due),
-                last_job_id = coalesce(?, last_job_id) WHERE id = ?"""
-        lane = f"SELECT queue, priority, run_at FROM {fetch} WHERE {WAITING}"
-        self.first_lane = f"{lane} ORDER BY queue, priority, run_at LIMIT 1"
-        self.later_lane = (
-            f"{lane} AND (queue, priority) > (?, ?) ORDER BY queue, priority, run_at LIMIT 1"
-        )
-        self.paused = (
-            f"SELECT 1 FROM {tables.name('queue')} WHERE name = ? AND paused_at IS NOT NULL"
-        )
-        mine = "WHERE id = ? AND claim = ? AND state = 'Processing'"
-        self.hand_back = f"""
-            UPDATE {job}
-            SET state = 'Enqueued', server_id = NULL, started_at = NULL, attempt = attempt - 1
-            {mine}"""
-        waits = ":waits AND NOT cancel_requested"
-        self.set_back = f"""
-            UPDATE {job}
-            SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE :state END,
-                run_at = coalesce(:run_at, run_at),
-                attempt = attempt - :returned,
-                started_at = CASE WHEN {waits} THEN NULL ELSE :began END,
-                finished_at = CASE WHEN {waits} THEN NULL ELSE :ended END,
-                error = CASE WHEN :returned THEN error ELSE :summary END,
-                server_id = NULL
-            WHERE id = :id AND claim = :claim AND state = 'Processing'
-            RETURNING ran_on, state, run_at"""
-        self.insert_attempt = f"""
-            INSERT INTO {attempt} (job_id, claim, attempt, outcome, started_at, finished_at,
-                                   server_id, error_type, message, traceback, retry_at)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
-        self.count = f"""
-            INSERT INTO {statistics} (minute, task, server_id, succeeded, failed, retried,
-                                      run_seconds, wait_seconds)
-            VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-            ON CONFLICT (minute, task, server_id) DO UPDATE
-            SET succeeded = succeeded + excluded.succeeded,
-                failed = failed + excluded.failed,
-                retried = retried + excluded.retried,
-                run_seconds = run_seconds + excluded.run_seconds,
-                wait_seconds = wait_seconds + excluded.wait_seconds"""
-
-    def pick(self, tasks: int) -> str:
-        """Ids of the due jobs of one lane, for so many task names."""
-        names = ", ".join("?" * tasks)
-        return f"""
-            SELECT json_group_array(id) FROM (
-                SELECT id FROM {self._fetch}
-                WHERE {WAITING} AND queue = ? AND priority = ? AND run_at <= ? AND run_at >= ?
-                  AND task IN ({names})
-                ORDER BY run_at, id LIMIT ?)"""
-
-    def insert_many(self, count: int) -> str:
-        """Write so many jobs that have no key."""
-        row = "(?, ?, ?, ?, 'Enqueued', ?, ?, ?, ?, ?, ?)"
-        return f"""
-            INSERT INTO {self._job} (task, arguments, queue, priority, state, run_at, created_at,
-                                     recurring_id, due, key, options)
-            VALUES {_repeated(row, count)}"""
-
-    def take(self, count: int) -> str:
-        """Make so many jobs this server's."""
-        return f"""
-            UPDATE {self._job}
-            SET state = 'Processing', claim = claim + 1, attempt = attempt + 1,
-                started_at = ?, server_id = ?, ran_on = ?
-            WHERE id IN ({_repeated("?", count)})"""
-
-    def taken(self, count: int) -> str:
-        """What there is to know of so many jobs, as one JSON text."""
-        return f"""
-            SELECT json_group_array(json_array(id, claim, attempt, task, arguments, queue, priority,
-                                               run_at, recurring_id, due, options))
-            FROM {self._job} WHERE id IN ({_repeated("?", count)})"""
-
-    def succeed(self, count: int) -> str:
-        """Note the end of so many runs."""
-        # Not as WITH … UPDATE, whose rows sqlite3 doesn't count. SQLite names the columns itself.
-        return f"""
-            UPDATE {self._job}
-            SET state = 'Succeeded', started_at = run.column3, finished_at = run.column4,
-                result = run.column5, error = NULL, server_id = NULL
-            FROM (VALUES {_repeated("(?, ?, ?, ?, ?)", count)}) AS run
-            WHERE {self._job}.id = run.column1 AND {self._job}.claim = run.column2
-              AND state = 'Processing'"""
-
-    def write_console(self, count: int) -> str:
-        """Write so many console rows."""
-        return f"""
-            INSERT INTO {self._console} (job_id, claim, seq, at, text, color, level, progress)
-            VALUES {_repeated("(?, ?, ?, ?, ?, ?, ?, ?)", count)}
-            ON CONFLICT (job_id, claim, seq) DO UPDATE SET progress = excluded.progress"""
-
-
-def _repeated(item: str, count: int) -> str:
-    return ", ".join([item] * count)

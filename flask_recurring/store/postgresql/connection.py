@@ -1,0 +1,60 @@
+"""Connections to PostgreSQL: how they are opened, kept alive and found to be closed."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.exc import DisconnectionError
+
+# Not select() where it can be helped: that knows no file number above 1023.
+_Readable: type[selectors.BaseSelector] = getattr(
+    selectors, "PollSelector", selectors.SelectSelector
+)
+
+KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+
+
+def connect_arguments(connect_timeout: float) -> dict[str, Any]:
+    """What libpq is told when this package opens connections of its own."""
+    return {
+        # libpq counts whole seconds and takes 1 for 2.
+        "connect_timeout": max(2, round(connect_timeout)),
+        "keepalives_idle": KEEPALIVE["TCP_KEEPIDLE"],
+        "keepalives_interval": KEEPALIVE["TCP_KEEPINTVL"],
+        "keepalives_count": KEEPALIVE["TCP_KEEPCNT"],
+        "application_name": "flask_recurring",
+    }
+
+
+def discard_stale(dbapi: Any, record: Any, proxy: Any) -> None:
+    """Pool event: a connection whose other end is closed is replaced before it is used.
+
+    An idle connection has nothing to say, so one that can be read has been closed or is about to
+    be. Looking costs microseconds, where asking the server costs a round trip.
+    """
+    with _Readable() as selector:
+        selector.register(dbapi.fileno(), selectors.EVENT_READ)
+        if selector.select(0):
+            raise DisconnectionError("the idle connection was closed by the server")
+
+
+def raw(connection: sa.Connection) -> psycopg.Connection[Any]:
+    """The psycopg connection inside."""
+    driver: psycopg.Connection[Any] = connection.connection.dbapi_connection  # type: ignore[assignment]
+    return driver
+
+
+def keep_alive(driver: psycopg.Connection[Any]) -> None:
+    """Notice a peer that vanished, also on connections that somebody else's settings opened."""
+    with socket.socket(fileno=os.dup(driver.fileno())) as peer:
+        if peer.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in KEEPALIVE.items():
+            if hasattr(socket, name):
+                peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
