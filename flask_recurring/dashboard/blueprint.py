@@ -33,11 +33,11 @@ UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
 
 def create_blueprint(binding: Binding) -> Blueprint:
     """The dashboard of one application, mounted under its settings' prefix."""
-    prefix = "/" + binding.settings.dashboard_url_prefix.strip("/")
-    blueprint = Blueprint("recurring", __name__, url_prefix=None if prefix == "/" else prefix)
+    prefix = binding.settings.dashboard_url_prefix
+    blueprint = Blueprint("recurring", __name__, url_prefix=prefix)
     blueprint.before_request(guard)
     blueprint.after_request(security.harden)
-    _pages(blueprint, has_prefix=prefix != "/")
+    _pages(blueprint)
     blueprint.register_error_handler(StoreUnavailable, unreachable)
     blueprint.register_error_handler(SQLAlchemyError, unreachable)
     blueprint.register_error_handler(HTTPException, failed)
@@ -46,11 +46,11 @@ def create_blueprint(binding: Binding) -> Blueprint:
     return blueprint
 
 
-def _pages(blueprint: Blueprint, *, has_prefix: bool) -> None:
+def _pages(blueprint: Blueprint) -> None:
     get, post = blueprint.get, blueprint.post
+    # Both, so that the prefix itself is answered and not sent to its own slash.
     get("/", endpoint="overview")(overview.overview)
-    if has_prefix:
-        get("", endpoint="overview")(overview.overview)
+    get("", endpoint="overview")(overview.overview)
     get("/recurring")(recurring.recurring)
     get("/recurring/details", endpoint="details")(recurring.details)
     post("/recurring/trigger", endpoint="trigger")(recurring.trigger)
@@ -68,11 +68,7 @@ def _pages(blueprint: Blueprint, *, has_prefix: bool) -> None:
     get("/navigation", endpoint="navigation")(navigation.navigation)
     get("/static/<version>/<path:place>", endpoint="asset")(asset)
     # Whatever else is asked for below the prefix is refused by us, behind the same door.
-    for rule, methods in (
-        ("/<path:place>", ["GET", *UNSAFE]),
-        ("/", UNSAFE),
-        *((("", UNSAFE),) if has_prefix else ()),
-    ):
+    for rule, methods in (("/<path:place>", ["GET", *UNSAFE]), ("/", UNSAFE), ("", UNSAFE)):
         blueprint.add_url_rule(rule, endpoint="unknown", view_func=unknown, methods=methods)
 
 

@@ -15,8 +15,9 @@ from .notice import Notice
 from .page import answer, polling, wants_fragment
 from .timeline import timeline
 
-FASTEST = 1.0
-"""Seconds between two looks at a job that runs."""
+FASTEST = 0.7
+"""Seconds between two looks at a job that runs, or is about to."""
+SOON = (JobState.ENQUEUED, JobState.PROCESSING)
 
 
 def job(job_id: int, notice: Notice | None = None) -> Response:
@@ -47,7 +48,7 @@ def job(job_id: int, notice: Notice | None = None) -> Response:
         claims=claims,
         console=panel(found, claims, claim) if fresh or not wants_fragment() else None,
         asked=asked,
-        faster=polling(FASTEST if found.state is JobState.PROCESSING else None),
+        faster=polling(FASTEST if found.state in SOON else None),
         notice=notice or _told(),
     )
 

@@ -44,6 +44,7 @@ def answer(
         "finished": finished,
         "can_operate": granted() is Access.OPERATE,
         "polling": polling(),
+        "title": current_binding().settings.dashboard_title,
     }
     if not wants_fragment():
         return whole(template, **values)
@@ -57,7 +58,6 @@ def whole(template: str, *, status: int = 200, **values: Any) -> Response:
     binding = current_binding()
     shared = {
         "fragment": False,
-        "title": binding.settings.dashboard_title,
         "back_url": binding.settings.dashboard_back_url,
         "description": binding.store.description,
         "now": binding.store.now(),
