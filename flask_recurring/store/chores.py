@@ -28,6 +28,7 @@ class Chores:
             changed = connection.execute(
                 statement.on_conflict_do_update(
                     index_elements=["name"], set_={"next_at": now(interval)}, where=due
-                )
+                ).returning(self._chore.c.name)
             )
-        return changed.rowcount == 1
+            # Not its rowcount: SQLAlchemy keeps none for an insert.
+            return changed.first() is not None

@@ -97,7 +97,8 @@ class Recurring:
                     }
                 )
             )
-            if inserted.rowcount == 1:
+            # Not its rowcount: SQLAlchemy keeps none for an insert.
+            if inserted.first() is not None:
                 return True
         old = connection.execute(select.with_for_update()).one()
         if all(getattr(old, name) == value for name, value in values.items()):
@@ -111,7 +112,8 @@ class Recurring:
 
     def _insert(self, values: dict[str, Any]) -> Any:
         dialect = postgresql if self._database.driver.name == "postgresql" else sqlite
-        return dialect.insert(self._row).values(**values).on_conflict_do_nothing()
+        statement = dialect.insert(self._row).values(**values).on_conflict_do_nothing()
+        return statement.returning(self._row.c.id)
 
     def remove(self, id: str) -> None:
         """Delete a recurring job. Its jobs and its history stay."""
