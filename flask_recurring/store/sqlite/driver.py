@@ -387,8 +387,12 @@ _ROWS = msgspec.json.Decoder(
 
 
 def _now() -> int:
-    """SQLite's clock is the host's; asking the host for it directly gives the microseconds too."""
-    return time.time_ns() // 1000
+    """SQLite's clock, which is the host's, in the whole milliseconds that SQLite counts.
+
+    In microseconds a job would be written that lies ahead, by a part of one, of what the statements
+    that ask SQLite itself take for now.
+    """
+    return time.time_ns() // 1_000_000 * 1000
 
 
 def _values(job: NewJob, now: int) -> tuple[Any, ...]:
