@@ -12,11 +12,11 @@ import inspect
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, cast
 
 import msgspec
 
@@ -78,8 +78,7 @@ class TaskOptions:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """A task with arguments, not yet enqueued: what ``enqueue_many`` takes."""
 
     new: NewJob
@@ -131,6 +130,8 @@ class Task(Generic[P, R]):
         self.defaults = defaults or TaskOptions()
         self.signature = Signature(function, JobContext, name=self.name)
         self._client = client
+        # Made once: a call in a bulk of a hundred thousand should cost its arguments and no more.
+        self._plain: BoundTask[P, R] = self.options()
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call the plain function, here and now.
@@ -150,15 +151,15 @@ class Task(Generic[P, R]):
         Raises ``ArgumentError`` if the arguments don't fit the function or can't travel, and
         ``StoreUnavailable`` if the database can't be reached.
         """
-        return self.options().enqueue(*args, **kwargs)
+        return self._plain.enqueue(*args, **kwargs)
 
     def schedule(self, when: timedelta | datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """Run the task at a time to come: after a timedelta, or at an aware datetime."""
-        return self.options().schedule(when, *args, **kwargs)
+        return self._plain.schedule(when, *args, **kwargs)
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call:
         """The call as a value, for ``Scheduler.enqueue_many``."""
-        return self.options().call(*args, **kwargs)
+        return self._plain.call(*args, **kwargs)
 
     def options(
         self,
@@ -212,6 +213,7 @@ class BoundTask(Generic[P, R]):
     def __init__(self, task: Task[P, R], options: CallOptions) -> None:
         self._task = task
         self._options = options
+        self._encoded = options.encoded()
 
     def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """See ``Task.enqueue``."""
@@ -219,7 +221,7 @@ class BoundTask(Generic[P, R]):
 
     def schedule(self, when: timedelta | datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """See ``Task.schedule``."""
-        new = replace(self._new(args, kwargs), **moment(when))
+        new = self._new(args, kwargs)._replace(**moment(when))
         return self._task._client.write(new, self._options.session)
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call:
@@ -229,14 +231,14 @@ class BoundTask(Generic[P, R]):
         return Call(self._new(args, kwargs))
 
     def _new(self, args: Any, kwargs: Any) -> NewJob:
-        options = self._options
+        task, options = self._task, self._options
         return NewJob(
-            task=self._task.name,
-            arguments=self._task.signature.pack(args, kwargs),
-            queue=options.queue,
-            priority=options.priority,
+            task.name,
+            task.signature.pack(args, kwargs),
+            options.queue,
+            options.priority,
             key=options.key,
-            options=options.encoded(),
+            options=self._encoded,
         )
 
 
