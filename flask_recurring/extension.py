@@ -222,8 +222,8 @@ class Scheduler:
             raise ConfigurationError(
                 f"two functions are registered as the task {task.name!r}; give one of them a name"
             )
-        # Not changed in place: servers iterate over it.
-        self.tasks = self.tasks | {task.name: task}
+        # In place: servers that run already hold it, and take its keys in one step.
+        self.tasks[task.name] = task
         return task
 
     def _declare(self, task: Task[..., Any], definition: Definition) -> None:
@@ -331,7 +331,7 @@ class Scheduler:
             return task
         found = self.tasks.get(task)
         if found is None:
-            near = difflib.get_close_matches(str(task), self.tasks, n=1)
+            near = difflib.get_close_matches(str(task), list(self.tasks), n=1)
             raise UnknownTaskError(
                 f"no task is registered as {task!r}"
                 + (f"; did you mean {near[0]!r}?" if near else "")
