@@ -77,6 +77,7 @@ class Claimer:
         self._poll_interval = poll_interval
         self._peers = peers
         self._lanes: dict[tuple[str, int], Lane] = {}
+        self._paused: frozenset[str] = frozenset()
         self._survey_at = 0.0
         self._look_at: float | None = 0.0
         self._slow = False
@@ -166,6 +167,7 @@ class Claimer:
             before = time.monotonic()
             survey = self._driver.survey(connection)
             self._clock.set(survey.now, (before + time.monotonic()) / 2)
+            self._paused = self._store.queues.paused(connection)
         marks = {place: lane.mark for place, lane in self._lanes.items()}
         self._lanes = {}
         next_run_at: datetime | None = None
@@ -194,6 +196,8 @@ class Claimer:
         for hint in hints:
             if hint.topic in (Topic.JOB, Topic.TICK):
                 place = (hint.queue, hint.priority)
+                if hint.queue in self._paused:
+                    continue
                 if place not in self._lanes and self._serves(hint.queue):
                     self._lanes[place] = Lane(*place)
             elif hint.topic is Topic.ANY:
