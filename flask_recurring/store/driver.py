@@ -145,7 +145,10 @@ class Driver(Protocol):
         """Take up to ``limit`` due jobs, lane by lane, in the order they are to be run."""
 
     def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
-        """Put claimed jobs that did not begin, as (id, claim), back as if never taken."""
+        """Put claimed jobs that did not begin, as (id, claim), back as if never taken.
+
+        One that was deleted meanwhile is marked so instead. Returns how many were still held.
+        """
 
     def settle(
         self,

@@ -94,7 +94,9 @@ class Statements:
             FROM (SELECT 1) AS always LEFT JOIN lane ON true"""
         self.hand_back = f"""
             UPDATE {job} AS job
-            SET state = 'Enqueued', server_id = NULL, started_at = NULL, attempt = attempt - 1
+            SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE 'Enqueued' END,
+                finished_at = CASE WHEN cancel_requested THEN now() END,
+                server_id = NULL, started_at = NULL, attempt = attempt - 1
             FROM unnest(%(ids)s::bigint[], %(claims)s::int[]) AS given(id, claim)
             WHERE job.id = given.id AND job.claim = given.claim AND job.state = 'Processing'"""
         ended = "%(ids)s::bigint[], %(claims)s::int[], %(began)s::bigint[], %(ended)s::bigint[]"

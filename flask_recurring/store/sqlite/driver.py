@@ -249,7 +249,9 @@ class SQLite:
 
     def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
         with self.transaction(connection):
-            return raw(connection).executemany(self._sql.hand_back, jobs).rowcount
+            now = _now()
+            given = [(now, *job) for job in jobs]
+            return max(0, raw(connection).executemany(self._sql.hand_back, given).rowcount)
 
     def settle(
         self,

@@ -41,7 +41,9 @@ class Statements:
         mine = "WHERE id = ? AND claim = ? AND state = 'Processing'"
         self.hand_back = f"""
             UPDATE {job}
-            SET state = 'Enqueued', server_id = NULL, started_at = NULL, attempt = attempt - 1
+            SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE 'Enqueued' END,
+                finished_at = CASE WHEN cancel_requested THEN ? END,
+                server_id = NULL, started_at = NULL, attempt = attempt - 1
             {mine}"""
         waits = ":waits AND NOT cancel_requested"
         self.set_back = f"""
