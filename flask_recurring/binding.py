@@ -18,10 +18,12 @@ from .server import Server, ServerConfig, Workload
 from .server.janitor import Retention
 from .settings import Settings
 from .settings.database_url import normalise
-from .store import Database, NewJob, Store, create_engine
+from .store import Database, NewJob, Store, StoreUnavailable, create_engine
 from .version import VERSION
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from flask_sqlalchemy import SQLAlchemy
     from sqlalchemy.orm import Session
 
@@ -136,12 +138,16 @@ class Binding:
 
     def write(self, jobs: Sequence[NewJob], session: SomeSession | None) -> list[Job]:
         """Write jobs: by themselves, or within the session's transaction."""
-        store = self.ready_store()
         if session is None:
+            store = self.ready_store()
             return [store.jobs.insert(job) for job in jobs]
+        store = self.store
         own = cast("Session", session() if callable(session) else session)
         bind = own.get_bind(clause=sa.insert(store.database.tables.job))
         self._check_same_database(bind.engine)
+        if not store.database.prepared:
+            self._check_tables(own, bind.engine)
+            store.prepare()
 
         def execute(statement: sa.Executable) -> sa.Result[Any]:
             return own.execute(statement, bind_arguments={"bind": bind})
@@ -167,6 +173,20 @@ class Binding:
 
     def _rolled_back(self, session: Session) -> None:
         session.info[UNTOLD].clear()
+
+    def _check_tables(self, session: Session, engine: sa.Engine) -> None:
+        """Refuse to wait for what can't come: SQLite makes no tables while a transaction is open,
+        and this one stays open until they are made."""
+        if engine.dialect.name != "sqlite":
+            return
+        connection = session.connection(bind_arguments={"bind": engine})
+        driver = cast("sqlite3.Connection", connection.connection.dbapi_connection)
+        table = self.store.database.tables.job.name
+        if driver.in_transaction and not sa.inspect(connection).has_table(table):
+            raise StoreUnavailable(
+                "the jobs' tables are not there yet, and SQLite can't make them while the "
+                "session's transaction is open: run 'flask recurring init-db' first"
+            )
 
     def _check_same_database(self, engine: sa.Engine) -> None:
         mine, theirs = self.store.database.engine.url, engine.url

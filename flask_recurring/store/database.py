@@ -71,6 +71,11 @@ class Database:
         self._ready = False
         self._preparing = threading.Lock()
 
+    @property
+    def prepared(self) -> bool:
+        """Whether this process has seen to the tables."""
+        return self._ready
+
     def prepare(self) -> None:
         """Create or migrate the tables, once per process. Raises ``StoreUnavailable``."""
         if self._ready:
