@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.applications import Applications
 from tests.browser import BrowserUnavailable, PageWatch, chromium_running
 from tests.postgres import Cluster, Server, postgres_running
 from tests.postgres_programs import PostgresUnavailable
@@ -69,6 +70,17 @@ def database_url(request: pytest.FixtureRequest) -> str:
     fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
     url: str = request.getfixturevalue(fixture)
     return url
+
+
+@pytest.fixture
+def apps(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Applications]:
+    """``apps.make(scheduler, url, …)`` gives a Flask application, ``apps.start(app)`` its server."""
+    # Asked for first, so that servers are stopped before their database goes.
+    for name in ("database_url", "postgres_url", "private_postgres"):
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+    with Applications(tmp_path) as applications:
+        yield applications
 
 
 @pytest.fixture
