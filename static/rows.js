@@ -1,5 +1,5 @@
-// Ticked rows: all of a page, a range with Shift, and the bar that acts on them. And the key that
-// leads to a page's filter.
+// Lists: ticked rows (all of a page, a range with Shift) and the bar that acts on them; the chosen
+// tab kept in sight on a narrow screen; the key that leads to a page's filter.
 (function () {
   "use strict";
 
@@ -41,6 +41,16 @@
     count();
   });
   count();
+
+  let shown = null;
+  function showTab() {
+    const tab = document.querySelector(".tab[aria-current]");
+    if (!tab || tab.id === shown) return;
+    shown = tab.id;
+    tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.clientWidth) / 2;
+  }
+  document.addEventListener("htmx:afterSwap", showTab);
+  showTab();
 
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
