@@ -52,7 +52,6 @@ class SQLite:
     def __init__(self, tables: Tables) -> None:
         self._sql = Statements(tables)
         self._writing = threading.RLock()
-        self._versions: dict[int, int] = {}
         self._lock_file = LockFile()
 
     # -- structure
@@ -325,18 +324,18 @@ class SQLite:
         return  # the commit itself is what others see
 
     def listen(self, connection: sa.Connection) -> None:
-        self._versions[id(connection)] = self._version(connection)
+        connection.info["data_version"] = self._version(connection)
 
     def hear(self, connection: sa.Connection, timeout: float) -> list[Hint]:
         deadline = time.monotonic() + timeout
-        known = self._versions.get(id(connection))
+        known = connection.info.get("data_version")
         while (version := self._version(connection)) == known:
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return []
             # Irregular on purpose, so that of two hosts not always the same one looks first.
             time.sleep(min(remaining, random.uniform(0.5, 1.5) * LOOK_INTERVAL))
-        self._versions = {id(connection): version}
+        connection.info["data_version"] = version
         return [Hint(Topic.ANY)]
 
     def _version(self, connection: sa.Connection) -> int:
