@@ -241,6 +241,13 @@ class Servers:
                     for row in lost
                 ],
             )
+            # Only now, since an update returns what it has written.
+            waiting = [row.id for row in lost if row.state == "Enqueued"]
+            connection.execute(
+                sa.update(self._database.tables.job)
+                .where(job.id.in_(waiting))
+                .values(started_at=None)
+            )
         return lost
 
     def live(self, silent_after: float = 30.0) -> list[ServerInfo]:
