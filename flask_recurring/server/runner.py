@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from contextvars import Context
 from dataclasses import dataclass
+from datetime import UTC
 from typing import Any
 
 import msgspec
@@ -90,7 +91,8 @@ class Runner:
             queue=job.queue,
             console=console,
             recurring_id=job.recurring_id,
-            due=job.due,
+            # A PostgreSQL session tells the time in a zone of its own.
+            due=None if job.due is None else job.due.astimezone(UTC),
         )
         run = self._stock.running[job.id] = Run(job, context, started)
         current_context.set(context)
