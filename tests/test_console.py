@@ -1,0 +1,344 @@
+"""A run's console: lines, bars, limits, and what comes by logging."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from flask_recurring import COLORS, JobContext, JobState, Scheduler, current_job
+from flask_recurring.console import CUT, Console, ConsoleHandler, Terminal, current_console
+from flask_recurring.store import Entry
+from tests.applications import Applications, job_of, lines_of, store_of, wait_for_job
+from tests.processes import Spawn
+from tests.waiting import wait_for
+
+
+class Sheet:
+    """A sink that keeps what is written."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+
+    def write(self, entry: Entry) -> None:
+        self.entries.append(entry)
+
+    @property
+    def texts(self) -> list[str]:
+        return [entry.text for entry in self.entries]
+
+
+def make_console(sheet: Sheet, *, lines: int = 100, bytes: int = 10_000) -> Console:
+    return Console(sheet, 1, 1, max_lines=lines, max_bytes=bytes)
+
+
+# -- limits
+
+
+def test_lines_beyond_the_limit_are_cut_with_one_mark() -> None:
+    sheet = Sheet()
+    console = make_console(sheet, lines=3)
+
+    for number in range(10):
+        console.write(f"line {number}")
+
+    assert sheet.texts == ["line 0", "line 1", "line 2", CUT]
+    assert sheet.entries[-1].color == "yellow"
+
+
+def test_exactly_as_many_lines_as_fit_end_with_the_mark_too() -> None:
+    sheet = Sheet()
+    console = make_console(sheet, lines=2)
+
+    console.write("a")
+    console.write("b")
+
+    assert sheet.texts == ["a", "b", CUT]
+
+
+def test_bytes_beyond_the_limit_are_cut_within_a_line() -> None:
+    sheet = Sheet()
+    console = make_console(sheet, bytes=10)
+
+    console.write("12345")
+    console.write("67890abc")
+    console.write("more")
+
+    assert sheet.texts == ["12345", "67890", CUT]
+
+
+def test_cut_never_divides_a_character() -> None:
+    sheet = Sheet()
+
+    make_console(sheet, bytes=5).write("äöü")
+
+    assert sheet.texts == ["äö", CUT]
+
+
+def test_line_of_many_megabytes_costs_no_more_than_what_is_kept() -> None:
+    sheet = Sheet()
+
+    make_console(sheet, bytes=1000).write("x" * 50_000_000)
+
+    assert [len(text) for text in sheet.texts] == [1000, len(CUT)]
+
+
+def test_bars_count_as_lines_and_stand_still_beyond_the_limit() -> None:
+    sheet = Sheet()
+    console = make_console(sheet, lines=2)
+
+    first, second, third = (console.bar(f"bar {number}", None) for number in range(3))
+    for put in (first, second, third):
+        put(50)
+    console.write("line")
+
+    assert [(entry.seq, entry.text, entry.progress) for entry in sheet.entries] == [
+        (1, "bar 0", 50),
+        (2, "bar 1", 50),
+    ]
+
+
+def test_text_is_made_storable() -> None:
+    sheet = Sheet()
+    console = make_console(sheet)
+
+    console.write("nul \0, half a pair \ud800")
+    console.bar("n" * 500, None)(1)
+
+    assert "\0" not in sheet.texts[0]
+    sheet.texts[0].encode()
+    assert len(sheet.texts[1]) == 200
+
+
+def test_threads_of_a_run_share_one_numbering() -> None:
+    sheet = Sheet()
+    console = make_console(sheet, lines=10_000, bytes=10**6)
+
+    def write() -> None:
+        for _ in range(500):
+            console.write("x")
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(entry.seq for entry in sheet.entries) == list(range(1, 2001))
+
+
+def test_all_colours_are_taken() -> None:
+    sheet = Sheet()
+    console = make_console(sheet)
+
+    for color in sorted(COLORS):
+        console.write("x", color)
+
+    assert len(COLORS) == 16
+    assert {entry.color for entry in sheet.entries} == COLORS
+
+
+def test_terminal_prints(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(Terminal(), 0, 0, max_lines=10, max_bytes=100)
+
+    console.write("line")
+    console.bar("", None)(12.5)
+
+    assert capsys.readouterr().out == "line\nprogress: 12.5 %\n"
+
+
+# -- logging
+
+
+def test_handler_looks_like_one_for_warnings_outside_of_runs() -> None:
+    handler = ConsoleHandler()
+    outside = handler.level
+    token = current_console.set(make_console(Sheet()))
+    inside = handler.level
+    current_console.reset(token)
+
+    assert (outside, inside) == (logging.WARNING, logging.NOTSET)
+
+
+def test_handler_writes_records_with_their_level() -> None:
+    sheet = Sheet()
+    token = current_console.set(make_console(sheet))
+    handler = ConsoleHandler()
+    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+        record = logging.LogRecord("shop", level, __file__, 1, "said %s", ("it",), None)
+        handler.handle(record)
+    current_console.reset(token)
+
+    assert sheet.texts == ["said it"] * 4
+    assert [(entry.level, entry.color) for entry in sheet.entries] == [
+        ("DEBUG", None),
+        ("INFO", None),
+        ("WARNING", "yellow"),
+        ("ERROR", "red"),
+    ]
+
+
+LOGGING = """
+import logging
+from flask import Flask
+from flask.logging import has_level_handler
+from flask_recurring import Scheduler
+from tests.waiting import wait_for
+
+scheduler = Scheduler()
+
+@scheduler.task("work")
+def work():
+    logging.getLogger("lib").info("in a run: info")
+    logging.getLogger("lib").warning("in a run: warning")
+    app.logger.info("in a run: the application's")
+
+app = Flask("shop")
+app.debug = True
+app.config.from_prefixed_env()
+scheduler.init_app(app)
+server = scheduler.binding.start_server()
+wait_for(server.ready.is_set)
+job = work.enqueue()
+wait_for(lambda: scheduler.get_job(job.id).state == "Succeeded")
+logging.getLogger("lib").info("outside: info")
+logging.getLogger("lib").warning("outside: warning")
+app.logger.info("outside: the application's")
+print("werkzeug adds its own:", not has_level_handler(logging.getLogger("werkzeug")))
+store = scheduler.binding.store
+print("console:", [line.text for line in store.console.lines(job.id, 1)])
+"""
+
+
+def test_logging_of_an_application_that_set_up_none_stays_as_it_was(
+    spawn: Spawn, sqlite_url: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(LOGGING)
+    process = spawn(
+        [sys.executable, script],
+        env={
+            "PYTHONPATH": str(Path(__file__).parents[1]),
+            "FLASK_RECURRING_DATABASE_URL": sqlite_url,
+        },
+    )
+
+    assert process.wait() == 0, process.output()
+    lines = process.output().splitlines()
+    stamped = [line for line in lines if line.startswith("[")]
+    assert [line.split("in script: ")[1] for line in stamped] == [
+        "in a run: the application's",
+        "outside: the application's",
+    ]
+    assert [line for line in lines if line not in stamped] == [
+        "in a run: warning",
+        "outside: warning",
+        "werkzeug adds its own: True",
+        "console: ['in a run: info', 'in a run: warning', \"in a run: the application's\"]",
+    ]
+
+
+# -- in a run
+
+
+def test_console_is_there_when_the_end_is(apps: Applications, database_url: str) -> None:
+    scheduler = Scheduler()
+
+    @scheduler.task()
+    def work(context: JobContext) -> None:
+        for number in range(120):
+            context.write_line(number)
+        for _ in context.track(range(10), name="bar"):
+            pass
+
+    app = apps.make(scheduler, database_url)
+    apps.start(app)
+
+    for _ in range(5):
+        job = wait_for_job(app, work.enqueue())
+        assert lines_of(app, job) == [str(number) for number in range(120)]
+        (bar,) = store_of(app).console.bars(job.id, job.claim)
+        assert (bar.name, bar.value) == ("bar", 100)
+
+
+def test_console_is_seen_while_the_run_goes_on(apps: Applications, database_url: str) -> None:
+    scheduler = Scheduler()
+    seen = threading.Event()
+
+    @scheduler.task()
+    def work(context: JobContext) -> None:
+        context.write_line("begun", color="green")
+        bar = context.progress_bar("bar")
+        bar.set(33)
+        assert seen.wait(10)
+        bar.set(66)
+
+    app = apps.make(scheduler, database_url)
+    apps.start(app)
+    job = work.enqueue()
+
+    wait_for(lambda: lines_of(app, job) == ["begun"], timeout=3)
+    running = job_of(app, job)
+    assert running.state is JobState.PROCESSING
+    wait_for(lambda: [bar.value for bar in store_of(app).console.bars(job.id, 1)] == [33])
+    seen.set()
+    wait_for_job(app, job)
+    assert [bar.value for bar in store_of(app).console.bars(job.id, 1)] == [66]
+
+
+def test_ten_megabytes_are_cut_with_a_mark_and_the_job_succeeds(
+    apps: Applications, database_url: str
+) -> None:
+    scheduler = Scheduler()
+
+    @scheduler.task()
+    def work(context: JobContext) -> str:
+        for _ in range(1000):
+            context.write_line("x" * 10_240)
+        return "done"
+
+    app = apps.make(scheduler, database_url)
+    apps.start(app)
+    job = wait_for_job(app, work.enqueue(), timeout=20)
+
+    lines = lines_of(app, job)
+    assert (job.state, job.result) == (JobState.SUCCEEDED, "done")
+    assert sum(map(len, lines[:-1])) == 1_048_576
+    assert lines[-1] == CUT
+
+
+def test_settings_limit_the_console(apps: Applications, sqlite_url: str) -> None:
+    scheduler = Scheduler()
+
+    @scheduler.task()
+    def work(context: JobContext) -> None:
+        for number in range(10):
+            context.write_line(number)
+
+    app = apps.make(scheduler, sqlite_url, console_max_lines=4)
+    apps.start(app)
+
+    assert lines_of(app, wait_for_job(app, work.enqueue())) == ["0", "1", "2", "3", CUT]
+
+
+def test_each_attempt_has_a_console_of_its_own(apps: Applications, database_url: str) -> None:
+    scheduler = Scheduler()
+
+    @scheduler.task(retry=[0, 0])
+    def work() -> None:
+        current_job.write_line("attempt", current_job.attempt)
+        raise ValueError("no")
+
+    app = apps.make(scheduler, database_url)
+    apps.start(app)
+    job = wait_for_job(app, work.enqueue())
+
+    console = store_of(app).console
+    assert console.claims(job.id) == [1, 2, 3]
+    for claim in (1, 2, 3):
+        first = console.lines(job.id, claim)[0]
+        assert first.text == f"attempt {claim}"
