@@ -271,6 +271,8 @@ def test_a_page_allows_htmx_nothing_that_the_policy_forbids(small_shop: Shop) ->
         '"allowScriptTags":false',
         '"selfRequestsOnly":true',
         '"historyCacheSize":0',
+        # With a delay a poll can bring back the tab that was just left.
+        '"defaultSettleDelay":0',
     ):
         assert setting in text
 
