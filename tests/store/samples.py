@@ -1,0 +1,74 @@
+"""Rows to put into a store, and ways to change the past of what is in it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_recurring.arguments import NO_ARGUMENTS
+from flask_recurring.job import Job
+from flask_recurring.recurring import Definition
+from flask_recurring.store import NewJob, Store
+from flask_recurring.store.types import now
+
+postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+MOMENT = datetime(2024, 2, 29, 12, 30, 15, 999_999, tzinfo=UTC)
+"""Some time in the past."""
+
+
+def new_job(**values: Any) -> NewJob:
+    """A job of the task ``work``."""
+    return NewJob(**{"task": "work", "arguments": NO_ARGUMENTS, **values})
+
+
+def definition(id: str = "nightly", **values: Any) -> Definition:
+    """A recurring job of the task ``work``, due every minute."""
+    given: dict[str, Any] = {
+        "id": id,
+        "task": "work",
+        "arguments": NO_ARGUMENTS,
+        "queue": "default",
+        "priority": 0,
+        "cron": "* * * * *",
+        "timezone": "UTC",
+    }
+    return Definition(**(given | values))
+
+
+def fetch(store: Store, job_id: int) -> Job:
+    """The job, which must exist."""
+    job = store.jobs.get(job_id)
+    assert job is not None, f"there is no job {job_id}"
+    return job
+
+
+def row_count(store: Store, table: sa.Table) -> int:
+    """How many rows the table has."""
+    with store.database.connect() as connection:
+        return int(connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one())
+
+
+def write_rows(store: Store, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    """Put rows into a table as they are."""
+    with store.database.begin() as connection:
+        connection.execute(sa.insert(table), rows)
+
+
+def set_back(store: Store, column: sa.Column[Any], age: timedelta | float, *where: Any) -> None:
+    """Let a time in all rows, or in those that fit, be so long ago."""
+    seconds = age.total_seconds() if isinstance(age, timedelta) else age
+    with store.database.begin() as connection:
+        connection.execute(
+            sa.update(column.table).where(*where).values({column.name: now(-seconds)})
+        )
+
+
+def change(store: Store, table: sa.Table, *where: Any, **values: Any) -> None:
+    """Change all rows that fit, behind the back of the store."""
+    with store.database.begin() as connection:
+        connection.execute(sa.update(table).where(*where).values(**values))

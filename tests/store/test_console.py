@@ -1,0 +1,161 @@
+"""The console: lines and bars, read back as they were written."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+
+import pytest
+
+from flask_recurring.store import Entry, Store
+from flask_recurring.store.claim import Claimed
+from flask_recurring.store.text import storable
+from tests.store.samples import new_job
+from tests.store.worker import Worker
+
+
+@pytest.fixture
+def run(store: Store, worker: Worker) -> Claimed:
+    """A job that runs."""
+    store.jobs.insert(new_job())
+    return worker.claim_one()
+
+
+def line(
+    job: Claimed, seq: int, text: str = "a line", color: str | None = None, level: str | None = None
+) -> Entry:
+    return Entry(job.id, job.claim, seq, time.monotonic(), text, color, level, None)
+
+
+def bar(job: Claimed, seq: int, value: float, name: str = "bar") -> Entry:
+    return Entry(job.id, job.claim, seq, time.monotonic(), name, "red", None, float(value))
+
+
+def test_lines_come_back_in_order(store: Store, worker: Worker, run: Claimed) -> None:
+    before = store.now()
+    worker.settle(
+        entries=[line(run, 3, "c", "dark_red"), line(run, 1, "a"), line(run, 2, "", None, "INFO")]
+    )
+    lines = store.console.lines(run.id, run.claim)
+    assert [(one.seq, one.text, one.color, one.level) for one in lines] == [
+        (1, "a", None, None),
+        (2, "", None, "INFO"),
+        (3, "c", "dark_red", None),
+    ]
+    for one in lines:
+        assert abs(one.at - before) < timedelta(seconds=2)
+
+
+def test_a_line_bears_the_time_at_which_it_was_written(
+    store: Store, worker: Worker, run: Claimed
+) -> None:
+    old = line(run, 1)
+    old = old._replace(moment=old.moment - 300)
+    worker.settle(entries=[old])
+    worker.settle(entries=[line(run, 2)])
+    first, second = store.console.lines(run.id, run.claim)
+    assert abs(second.at - first.at - timedelta(seconds=300)) < timedelta(seconds=2)
+
+
+def test_the_tail_of_a_console(store: Store, worker: Worker, run: Claimed) -> None:
+    worker.settle(entries=[line(run, seq, f"line {seq}") for seq in range(1, 1_201)])
+    seen, after = 0, 0
+    while lines := store.console.lines(run.id, run.claim, after=after, limit=500):
+        assert [one.seq for one in lines] == list(range(after + 1, after + 1 + len(lines)))
+        seen, after = seen + len(lines), lines[-1].seq
+    assert seen == 1_200
+    assert len(store.console.lines(run.id, run.claim)) == 1_000
+    assert store.console.lines(run.id, run.claim, after=1_200) == []
+    worker.settle(entries=[line(run, 1_201, "one more")])
+    assert [one.text for one in store.console.lines(run.id, run.claim, after=1_200)] == ["one more"]
+
+
+def test_each_claim_has_a_console_of_its_own(store: Store, worker: Worker, run: Claimed) -> None:
+    assert store.console.claims(run.id) == []
+    worker.settle(entries=[line(run, 1, "first")])
+    worker.hand_back(run)
+    again = worker.claim_one()
+    worker.settle(entries=[line(again, 1, "second"), bar(again, 2, 5)])
+    assert store.console.claims(run.id) == [1, 2]
+    assert [one.text for one in store.console.lines(run.id, 1)] == ["first"]
+    assert [one.text for one in store.console.lines(run.id, 2)] == ["second"]
+    assert store.console.bars(run.id, 1) == []
+    assert store.console.lines(run.id, 3) == []
+    assert store.console.lines(run.id + 1, 1) == []
+
+
+def test_the_last_value_of_a_bar_wins(store: Store, worker: Worker, run: Claimed) -> None:
+    worker.settle(entries=[bar(run, 1, value) for value in (0, 10, 33.3)] + [bar(run, 2, 0, "b")])
+    assert [(one.seq, one.name, one.value) for one in store.console.bars(run.id, run.claim)] == [
+        (1, "bar", 33.3),
+        (2, "b", 0.0),
+    ]
+    worker.settle(entries=[bar(run, 2, 7, "b"), line(run, 3), bar(run, 1, 100.0)])
+    first, second = store.console.bars(run.id, run.claim)
+    assert (first.value, first.color, second.value) == (100.0, "red", 7.0)
+    # A bar that goes back goes back.
+    worker.settle(entries=[bar(run, 1, 50), bar(run, 1, 20)])
+    assert store.console.bars(run.id, run.claim)[0].value == 20.0
+    assert [one.seq for one in store.console.lines(run.id, run.claim)] == [3]
+
+
+def test_lines_that_are_written_again_are_not_doubled(
+    store: Store, worker: Worker, run: Claimed
+) -> None:
+    entries = [line(run, 1, "a"), bar(run, 2, 10), line(run, 3, "c")]
+    worker.settle(entries=entries)
+    before = store.console.lines(run.id, run.claim)
+    worker.settle(entries=[*entries, line(run, 4, "d")])
+    lines = store.console.lines(run.id, run.claim)
+    assert lines[:2] == before
+    assert [one.text for one in lines] == ["a", "c", "d"]
+
+
+def test_lines_of_a_run_that_is_over_are_kept(store: Store, worker: Worker, run: Claimed) -> None:
+    worker.succeed(run)
+    worker.settle(entries=[line(run, 1, "a last word")])
+    assert [one.text for one in store.console.lines(run.id, run.claim)] == ["a last word"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a\0b\0\0",
+        "\ud800 half \udfff",
+        "\0\udc00ü",
+        "\x01\x1b[31m\x7f\u2028\ufffe\U0010ffff",
+        "'; DROP TABLE job; --",
+        '\\" \\u0000 \\',
+        "{a,NULL}",
+        "%s %(x)s $1 :p ?",
+        "",
+        " \n\r\t ",
+        "x" * 1_048_576,
+        "ü\0" * 200_000,
+    ],
+    ids=lambda text: ascii(text[:12]),
+)
+def test_any_text_can_be_written_once_it_is_storable(
+    store: Store, worker: Worker, run: Claimed, text: str
+) -> None:
+    kept = storable(text)
+    assert len(kept) == len(text)
+    worker.settle(entries=[line(run, 1, kept), bar(run, 2, 1.5, kept)])
+    assert store.console.lines(run.id, run.claim)[0].text == kept
+    assert store.console.bars(run.id, run.claim)[0].name == kept
+
+
+def test_storable_text_is_cut_with_a_mark() -> None:
+    assert storable("abcdef", 6) == "abcdef"
+    assert storable("abcdefg", 6) == "abcde…"
+    assert storable("ä\0\ud800", 2) == "ä…"
+    assert storable("") == ""
+
+
+def test_numbers_that_no_job_has(store: Store) -> None:
+    for number in (-1, 2**31, 2**63, 10**30):
+        assert store.console.lines(number, 1) == []
+        assert store.console.lines(1, number) == []
+        assert store.console.lines(1, 1, after=number) == []
+        assert store.console.bars(number, number) == []
+        assert store.console.claims(number) == []

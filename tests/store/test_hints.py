@@ -1,0 +1,185 @@
+"""Hints: said in one process, heard in the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_recurring.store import Hint, Store, Topic
+from tests.store.conftest import OpenStore
+from tests.store.samples import definition, new_job, postgresql_only, sqlite_only
+
+ANY = Hint(Topic.ANY)
+
+PATIENT = 10.0
+"""Seconds to wait for what must come."""
+
+
+class Ear:
+    """Another process that listens."""
+
+    def __init__(self, store: Store) -> None:
+        self.driver = store.database.driver
+        self.connection = store.database.open("listen")
+        self.driver.listen(self.connection)
+
+    def hear(self, timeout: float = PATIENT) -> set[Hint]:
+        return set(self.driver.hear(self.connection, timeout))
+
+
+@pytest.fixture
+def ear(open_store: OpenStore, store: Store) -> Iterator[Ear]:
+    ear = Ear(open_store())
+    yield ear
+    ear.connection.close()
+
+
+# -- as text
+
+
+@given(
+    st.builds(
+        Hint,
+        st.sampled_from(Topic),
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=64),
+        st.integers(-32768, 32767),
+    )
+)
+def test_a_hint_comes_back_from_its_text(hint: Hint) -> None:
+    assert Hint.decode(hint.encode()) == hint
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "job", "job 1", "job x mail", "mail 1 job", "JOB 1 mail", "\0", "job  mail"]
+)
+def test_what_cannot_be_read_may_mean_anything(text: str) -> None:
+    assert Hint.decode(text) == ANY
+
+
+# -- between processes
+
+
+def test_silence(ear: Ear) -> None:
+    moment = time.monotonic()
+    assert ear.hear(0.1) == set()
+    assert 0.09 <= time.monotonic() - moment < 5
+    assert ear.hear(0) == set()
+
+
+def test_a_job_is_heard_of(store: Store, ear: Ear) -> None:
+    store.jobs.insert(new_job(queue="mail", priority=-3))
+    wanted = {"postgresql": Hint(Topic.JOB, "mail", -3), "sqlite": ANY}
+    assert ear.hear() == {wanted[store.database.driver.name]}
+    assert ear.hear(0) == set()
+
+
+def test_every_way_to_give_work_is_heard_of(store: Store, ear: Ear) -> None:
+    store.recurring.save([definition()])
+    assert ear.hear()
+    job_id = store.recurring.trigger("nightly")
+    assert ear.hear()
+    store.jobs.insert_many([new_job(queue="many"), new_job(key="k", queue="many")])
+    assert ear.hear()
+    store.jobs.delete(job_id)
+    store.jobs.requeue(job_id)
+    assert ear.hear()
+    store.queues.pause("default")
+    assert ear.hear()
+    for change in (store.recurring.pause, store.recurring.resume, store.recurring.remove):
+        change("nightly")
+        assert ear.hear(), change
+
+
+def test_what_was_rolled_back_is_not_heard_of(store: Store, ear: Ear) -> None:
+    with store.database.bare_engine.connect() as connection:
+        store.jobs.insert_within(connection.execute, [new_job()])
+        assert ear.hear(0) == set()
+        connection.rollback()
+    with pytest.raises(ZeroDivisionError):
+        store.jobs.insert_many(new_job(delay=1 / (3 - number)) for number in range(5))
+    assert ear.hear(0.1) == set()
+    with store.database.bare_engine.connect() as connection:
+        store.jobs.insert_within(connection.execute, [new_job(), new_job()])
+        assert ear.hear(0) == set()
+        connection.commit()
+    assert len(ear.hear()) == 1
+
+
+def test_two_who_listen_in_one_process(store: Store, ear: Ear, open_store: OpenStore) -> None:
+    one = open_store()
+    first, second = Ear(one), Ear(one)
+    for _ in range(2):
+        store.jobs.insert(new_job(queue=f"q{_}"))
+        assert first.hear()
+        assert second.hear()
+        assert first.hear(0) == set()
+        assert second.hear(0) == set()
+    first.connection.close()
+    second.connection.close()
+
+
+@sqlite_only
+def test_what_this_connection_wrote_is_no_news_to_it(store: Store, ear: Ear) -> None:
+    ear.driver.insert(ear.connection, new_job(), None)
+    assert ear.hear(0.05) == set()
+
+
+@postgresql_only
+def test_hints_of_many_lanes_are_told_apart(store: Store, ear: Ear) -> None:
+    wanted = {Hint(Topic.JOB, f"q{number}", number) for number in range(50)}
+    store.jobs.insert_many(new_job(queue=hint.queue, priority=hint.priority) for hint in wanted)
+    heard: set[Hint] = set()
+    while heard != wanted:
+        found = ear.hear()
+        assert found
+        heard |= found
+
+
+@postgresql_only
+def test_a_job_that_many_insert_at_once_is_hinted_at_once(store: Store, ear: Ear) -> None:
+    for _ in range(200):
+        store.jobs.insert(new_job())
+    assert ear.hear() == {Hint(Topic.JOB, "default")}
+
+
+@postgresql_only
+def test_a_key_that_was_taken_keeps_no_hint_from_the_next_job(store: Store, ear: Ear) -> None:
+    store.jobs.insert(new_job(key="k", delay=60))
+    for _ in range(20):
+        store.jobs.insert(new_job(key="k"))
+        store.jobs.insert(new_job())
+        assert ear.hear(PATIENT) == {Hint(Topic.JOB, "default")}
+        # The next may be left out, so soon after this one, and is awaited.
+        time.monotonic()
+        wait_out(0.004)
+
+
+def wait_out(seconds: float) -> None:
+    """Let the time pass in which hints are left out."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        pass
+
+
+@postgresql_only
+def test_a_hint_that_comes_during_another_statement_is_not_lost(store: Store, ear: Ear) -> None:
+    for number in range(10):
+        store.jobs.insert(new_job(queue=f"q{number}"))
+        ear.driver.ping(ear.connection)
+        assert ear.hear() == {Hint(Topic.JOB, f"q{number}")}
+
+
+@postgresql_only
+def test_strange_payloads_are_heard_as_anything(store: Store, ear: Ear) -> None:
+    with store.database.connect() as connection:
+        connection.execute(
+            sa.select(sa.func.pg_notify("flask_recurring_flask_recurring", "garbage"))
+        )
+        connection.execute(sa.select(sa.func.pg_notify("flask_recurring_other", "job 1 mail")))
+    assert ear.hear() == {ANY}
+    assert ear.hear(0.05) == set()

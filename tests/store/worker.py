@@ -1,0 +1,117 @@
+"""A server without threads: what a server does to the store, one step at a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from flask_recurring.store import Entry, NewServer, Store, Tally
+from flask_recurring.store.claim import Claimed, Lane
+from flask_recurring.store.completion import Outcome, Setback, Success
+from flask_recurring.store.driver import Accepted
+
+
+class Worker:
+    """Signs on, claims, and says how runs ended."""
+
+    def __init__(
+        self, store: Store, tasks: Sequence[str] = ("work",), name: str = "worker"
+    ) -> None:
+        self.store = store
+        self.tasks = tasks
+        self.driver = store.database.driver
+        self.connection = store.database.open(name)
+        self.id = store.servers.sign_on(self.connection, new_server(name, tasks))
+
+    def lanes(self) -> list[Lane]:
+        """All lanes, in the order of their names and priorities."""
+        return self.driver.survey(self.connection).lanes
+
+    def claim(self, limit: int = 100, lanes: Sequence[Lane] | None = None) -> list[Claimed]:
+        """Take jobs; from all lanes as a survey finds them, if none are given."""
+        lanes = self.lanes() if lanes is None else lanes
+        if not lanes:
+            return []
+        return self.driver.claim(
+            self.connection, server_id=self.id, lanes=lanes, tasks=self.tasks, limit=limit
+        )
+
+    def claim_one(self) -> Claimed:
+        """Take the first job; it must be there."""
+        [job] = self.claim(1)
+        return job
+
+    def settle(
+        self,
+        successes: Sequence[Success] = (),
+        setbacks: Sequence[Setback] = (),
+        entries: Sequence[Entry] = (),
+        tallies: Iterable[Tally] = (),
+    ) -> Accepted:
+        """Write how runs ended."""
+        return self.driver.settle(self.connection, successes, setbacks, entries, tallies, self.id)
+
+    def succeed(self, *jobs: Claimed) -> int:
+        """Write that these runs succeeded; returns how many were accepted."""
+        return self.settle([success(job) for job in jobs]).successes
+
+    def fail(self, job: Claimed, retry_in: float | None = None) -> bool:
+        """Write that the run failed; returns whether that was accepted."""
+        return bool(self.settle(setbacks=[setback(job, retry_in=retry_in)]).setbacks)
+
+    def hand_back(self, *jobs: Claimed) -> int:
+        """Give jobs back that were not begun; returns how many were."""
+        return self.driver.hand_back(self.connection, [(job.id, job.claim) for job in jobs])
+
+    def close(self) -> None:
+        """Close its connection, and give up its sign of life."""
+        self.driver.release()
+        self.connection.close()
+
+
+def new_server(name: str = "worker", tasks: Sequence[str] = ("work",)) -> NewServer:
+    """A server that is about to sign on."""
+    return NewServer(
+        name=name,
+        host="host",
+        pid=123,
+        application="app",
+        version="1",
+        threads=4,
+        queues=("*",),
+        tasks=tuple(tasks),
+    )
+
+
+def success(job: Claimed, *, seconds: float = 0.0, result: str | None = None) -> Success:
+    """A run of so many seconds that has just succeeded."""
+    moment = time.monotonic()
+    return Success(job.id, job.claim, moment - seconds, moment, result, job.task, job.waited)
+
+
+def setback(
+    job: Claimed,
+    outcome: Outcome = Outcome.FAILED,
+    *,
+    seconds: float = 0.0,
+    retry_in: float | None = None,
+    message: str = "no",
+) -> Setback:
+    """A run of so many seconds that has just failed, or was cancelled."""
+    moment = time.monotonic()
+    return Setback(
+        id=job.id,
+        claim=job.claim,
+        attempt=job.attempt,
+        outcome=outcome,
+        started=moment - seconds,
+        finished=moment,
+        retry_in=retry_in,
+        error_type="ValueError",
+        message=message,
+        traceback="Traceback …",
+        task=job.task,
+        waited=job.waited,
+        queue=job.queue,
+        priority=job.priority,
+    )
