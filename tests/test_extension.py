@@ -326,6 +326,25 @@ def test_server_on_a_database_in_memory_is_refused(apps: Applications, url: str)
         binding_of(app).start_server()
 
 
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_database_in_memory_does_for_an_applications_own_tests(
+    apps: Applications, url: str
+) -> None:
+    shop = Shop(apps, url)
+
+    with shop.app.app_context():
+        first = shop.task.enqueue(1)
+        second = shop.task.options(session=shop.db.session).enqueue(2)
+        shop.db.session.commit()
+        shop.task.options(session=shop.db.session).enqueue(3)
+        shop.db.session.rollback()
+        shop.scheduler.enqueue_many(shop.task.call(number) for number in range(2))
+        jobs = store_of(shop.app).jobs.page(None).items
+
+    assert [job.args for job in jobs] == [(1,), (0,), (2,), (1,)]
+    assert first.id < second.id
+
+
 def test_address_with_a_mode_is_a_file(apps: Applications, tmp_path: Path) -> None:
     task = (scheduler := Scheduler()).task("add")(add)
     uri = f"sqlite:///file:{tmp_path}/jobs.sqlite3?mode=rwc&uri=true"
