@@ -51,6 +51,7 @@ class SQLite:
 
     def __init__(self, tables: Tables) -> None:
         self._sql = Statements(tables)
+        self._prefix = tables.prefix
         self._writing = threading.RLock()
         self._lock_file = LockFile()
 
@@ -345,7 +346,8 @@ class SQLite:
 
     def presence(self, connection: sa.Connection, server_id: int) -> str | None:
         file = raw(connection).execute("PRAGMA database_list").fetchone()[2]
-        return self._lock_file.hold(Path(f"{file}-server-{server_id}"))
+        # With the prefix of the tables: there may be several sets of them in one file.
+        return self._lock_file.hold(Path(f"{file}-{self._prefix}server-{server_id}"))
 
     def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
         return {given for given in presence if unlocked(Path(given))}
