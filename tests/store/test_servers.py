@@ -196,9 +196,9 @@ def test_a_killed_process_lets_go_of_its_lock(
 @sqlite_only
 def test_signing_off_leaves_no_file_behind(database_url: str, store: Store, worker: Worker) -> None:
     folder = Path(sa.make_url(database_url).database or "").parent
-    assert [path for path in os.listdir(folder) if "-server-" in path]
+    assert [name for name in os.listdir(folder) if "server-" in name]
     store.servers.sign_off(worker.connection, worker.id)
-    assert [path for path in os.listdir(folder) if "-server-" in path] == []
+    assert [name for name in os.listdir(folder) if "server-" in name] == []
 
 
 # -- rescue
