@@ -94,7 +94,8 @@ class Runner:
             # A PostgreSQL session tells the time in a zone of its own.
             due=None if job.due is None else job.due.astimezone(UTC),
         )
-        run = self._stock.running[job.id] = Run(job, context, started)
+        run = Run(job, context, started)
+        self._stock.begun(run)
         current_context.set(context)
         current_console.set(console)
         options: dict[str, Any] = {}
@@ -122,8 +123,7 @@ class Runner:
             self._completer.succeeded(end)
         else:
             self._completer.set_back(end)
-        if self._stock.running.get(job.id) is run:  # and not its next attempt already
-            del self._stock.running[job.id]
+        self._stock.ended(run)
         self._stock.finished(end.finished - started)
 
     def _success(self, job: Claimed, console: Console, started: float, returned: Any) -> Success:

@@ -214,13 +214,13 @@ class Server:
         self._claimer.stop()
         self._join("claimer", CLOSING)
         self._quietly_give_back()
-        while self._stock.running and time.monotonic() < deadline:
+        while self._stock.busy and time.monotonic() < deadline:
             if self._hurry.wait(0.02):
                 break
         for run in self._stock.runs():
             run.context.cancel(STOPPING)
         last = time.monotonic() + LAST_WORD
-        while self._stock.running and time.monotonic() < last:
+        while self._stock.busy and time.monotonic() < last:
             self._stopped.wait(0.02)
         # Should one of them still come to its end here, that counts no more.
         for run in self._stock.runs():

@@ -39,6 +39,8 @@ class Stock:
         self.inbox: SimpleQueue[Claimed | None] = SimpleQueue()
         self.held: dict[int, int] = {}
         """Claim of each job from its claim until its end is written."""
+        self.unbegun: dict[int, Claimed] = {}
+        """Each job from its claim until its run has begun: in the inbox, or just out of it."""
         self.running: dict[int, Run] = {}
         self.room_made = Event()
         """Set when the inbox has run low and a claimer waits for that."""
@@ -53,6 +55,7 @@ class Stock:
         self._waiting_since = time.monotonic()
         for job in jobs:
             self.held[job.id] = job.claim
+            self.unbegun[job.id] = job
             self.inbox.put(job)
 
     def take(self) -> Claimed | None:
@@ -62,6 +65,18 @@ class Stock:
             self._low = -1
             self.room_made.set()
         return job
+
+    def begun(self, run: Run) -> None:
+        """Note that the run of a job that was taken has begun."""
+        job_id = run.job.id
+        # In this order, so that the job is in one of the two at any moment.
+        self.running[job_id] = run
+        self.unbegun.pop(job_id, None)
+
+    def ended(self, run: Run) -> None:
+        """Note that the run has ended, and its end was handed over."""
+        if self.running.get(run.job.id) is run:  # and not its next attempt already
+            del self.running[run.job.id]
 
     def finished(self, seconds: float) -> None:
         """Note how long a run took."""
@@ -83,7 +98,7 @@ class Stock:
     @property
     def free(self) -> int:
         """Workers that have nothing to do and nothing waiting for them."""
-        return self.threads - len(self.running) - self.inbox.qsize()
+        return self.threads - len(self.running) - len(self.unbegun)
 
     def room(self) -> int:
         """How many jobs to take now."""
@@ -119,7 +134,13 @@ class Stock:
             except Empty:
                 return jobs
             if job is not None:
+                self.unbegun.pop(job.id, None)
                 jobs.append(job)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a run is going on, or just about to begin."""
+        return bool(self.unbegun or self.running)
 
     def runs(self) -> list[Run]:
         """All that runs, at one moment."""
