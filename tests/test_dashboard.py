@@ -502,7 +502,7 @@ def test_a_long_console_comes_in_parts_and_is_downloaded_whole(small_shop: Shop)
     seen = [int(n) for n in re.findall(r'data-seq="(\d+)"', page)]
     assert len(seen) == 1000
     assert "data-tail" in page
-    statuses = []
+    statuses: list[int] = []
     while not statuses or statuses[-1] != 286:
         path = f"/hangfire/jobs/details/{job}/console?claim=1&after={seen[-1]}"
         part = small_shop.fragment(path)

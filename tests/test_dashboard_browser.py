@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page, Response, expect
-from werkzeug.serving import make_server
+from werkzeug.serving import ThreadedWSGIServer
 
 from flask_recurring import AllowAll, JobContext, JobState, Scheduler
 from tests.browser import PageWatch
@@ -32,7 +32,17 @@ class Site:
         self.seen: list[tuple[str, str, int]] = []
 
     def watch(self, page: Page) -> None:
+        """Note from now on what the page is answered."""
         page.on("response", self._note)
+
+    def wait_for(self, page: Page, condition: Callable[[], bool]) -> None:
+        """Wait for what was noted to become so; only a page that is waited on tells its events."""
+
+        def asked() -> bool:
+            page.wait_for_timeout(20)
+            return condition()
+
+        wait_for(asked, message=lambda: f"the page was answered {self.seen}")
 
     def _note(self, response: Response) -> None:
         path = response.url.removeprefix(self.url)
@@ -55,7 +65,7 @@ class served:
     """Serve an application in a thread, for the length of a block."""
 
     def __init__(self, app: Flask) -> None:
-        self._server = make_server("127.0.0.1", 0, app, threaded=True)
+        self._server = ThreadedWSGIServer("127.0.0.1", 0, app)
         # Its end waits for requests under way, which hold connections to the database.
         self._server.daemon_threads = False
         self._thread = threading.Thread(target=self._server.serve_forever)
@@ -93,10 +103,8 @@ def test_every_page_fits_and_breaks_no_rule(
 def test_a_part_is_asked_for_again_and_not_sent_again(site: Site, page: Page) -> None:
     site.watch(page)
     page.goto(f"{site.url}/hangfire/servers")
-    wait_for(lambda: page.wait_for_timeout(50) or 304 in site.statuses("/hangfire/servers"))
-    wait_for(
-        lambda: page.wait_for_timeout(50) or 304 in site.statuses("/hangfire/navigation?at=servers")
-    )
+    site.wait_for(page, lambda: 304 in site.statuses("/hangfire/servers"))
+    site.wait_for(page, lambda: 304 in site.statuses("/hangfire/navigation?at=servers"))
     site.shop.server(name="late-comer")
     expect(page.get_by_text("late-comer")).to_be_visible()
 
@@ -117,7 +125,7 @@ def test_a_tab_that_nobody_sees_asks_nothing(site: Site, page: Page) -> None:
     page.evaluate(
         "() => { window.seen = true; document.dispatchEvent(new Event('visibilitychange')); }"
     )
-    wait_for(lambda: page.wait_for_timeout(20) or len(site.seen) >= 2)
+    site.wait_for(page, lambda: len(site.seen) >= 2)
 
 
 def test_ticks_stay_while_the_list_is_renewed(site: Site, page: Page) -> None:
