@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from flask import Response, current_app, g, request
+from flask import Response, current_app, request
 
 from ..access import Access, decide
 from ..binding import current_binding
@@ -24,14 +24,19 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 
+ANSWER = "flask_recurring.access"
+"""Where a request keeps what the hooks answered. No header can write there."""
+
 
 def granted() -> Access:
     """What this request may do. The hooks are asked once for each request."""
-    if "recurring_access" not in g:
+    # Not kept in `g`: that belongs to the application context, which may outlive the request.
+    environ = request.environ
+    if ANSWER not in environ:
         binding = current_binding()
         hooks = (*binding.settings.dashboard_authorization, *binding.scheduler.hooks)
-        g.recurring_access = decide(hooks, request, debug=current_app.debug)
-    access: Access = g.recurring_access
+        environ[ANSWER] = decide(hooks, request, debug=current_app.debug)
+    access: Access = environ[ANSWER]
     return access
 
 
