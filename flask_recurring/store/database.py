@@ -237,7 +237,7 @@ def create_engine(
     address = sa.make_url(url)
     if address.get_backend_name() == "sqlite":
         return sa.create_engine(address, poolclass=NullPool if factory else None)
-    from .postgresql import connect_arguments, discard_stale
+    from .postgresql import connect_arguments, discard_stale, heed_pooler
 
     engine = sa.create_engine(
         address,
@@ -249,5 +249,6 @@ def create_engine(
             else {"connect_args": connect_arguments(connect_timeout)}
         ),
     )
+    sa.event.listen(engine, "connect", heed_pooler)
     sa.event.listen(engine, "checkout", discard_stale)
     return engine

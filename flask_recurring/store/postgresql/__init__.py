@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .connection import connect_arguments, discard_stale, raw
+from .connection import connect_arguments, discard_stale, heed_pooler, raw
 from .driver import PostgreSQL, literal
 
-__all__ = ["PostgreSQL", "connect_arguments", "discard_stale", "literal", "raw"]
+__all__ = ["PostgreSQL", "connect_arguments", "discard_stale", "heed_pooler", "literal", "raw"]

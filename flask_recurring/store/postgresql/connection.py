@@ -43,6 +43,19 @@ def discard_stale(dbapi: Any, record: Any, proxy: Any) -> None:
             raise DisconnectionError("the idle connection was closed by the server")
 
 
+def heed_pooler(dbapi: Any, record: Any) -> None:
+    """Pool event: behind a pooler nothing is prepared, since the session belongs to others next."""
+    if is_pooled(dbapi):
+        dbapi.prepare_threshold = None
+    dbapi.rollback()
+
+
+def is_pooled(driver: psycopg.Connection[Any]) -> bool:
+    """Whether the backend that answers is not the one that was announced."""
+    backend = driver.execute("SELECT pg_backend_pid()").fetchone()
+    return backend is None or backend[0] != driver.info.backend_pid
+
+
 def raw(connection: sa.Connection) -> psycopg.Connection[Any]:
     """The psycopg connection inside."""
     driver: psycopg.Connection[Any] = connection.connection.dbapi_connection  # type: ignore[assignment]

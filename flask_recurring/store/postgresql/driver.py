@@ -32,7 +32,7 @@ from ..completion import Outcome, Setback, Success, state_after
 from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
 from ..schema import Tables
-from .connection import keep_alive, raw
+from .connection import is_pooled, keep_alive, raw
 from .statements import Statements
 
 HINT_INTERVAL = 0.003
@@ -103,9 +103,7 @@ class PostgreSQL:
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
         driver = raw(connection)
         keep_alive(driver)
-        backend = driver.execute("SELECT pg_backend_pid()").fetchone()
-        pooled = backend is None or backend[0] != driver.info.backend_pid
-        connection.info["pooled"] = pooled
+        connection.info["pooled"] = pooled = is_pooled(driver)
         if pooled:
             driver.prepare_threshold = None
             return
