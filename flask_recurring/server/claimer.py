@@ -18,10 +18,11 @@ last tick, waits for a moment, so that the load is shared.
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from ..store import Hint, Link, Store, Topic
 from ..store.claim import Claimed, Lane
@@ -80,6 +81,8 @@ class Claimer:
         self._paused: frozenset[str] = frozenset()
         self._survey_at = 0.0
         self._look_at: float | None = 0.0
+        self._due_at = math.inf
+        """When the first scheduled job that the survey saw is due, on the monotonic clock."""
         self._slow = False
         self._sweep_at = 0.0
         self._had_last_tick = False
@@ -170,24 +173,25 @@ class Claimer:
             self._paused = self._store.queues.paused(connection)
         marks = {place: lane.mark for place, lane in self._lanes.items()}
         self._lanes = {}
-        next_run_at: datetime | None = None
+        self._due_at = math.inf
         for lane in survey.lanes:
             if lane.paused or not self._serves(lane.queue):
                 continue
             place = (lane.queue, lane.priority)
             lane.mark = marks.get(place)
             self._lanes[place] = lane
-            if lane.next_run_at is not None and (
-                next_run_at is None or lane.next_run_at < next_run_at
-            ):
-                next_run_at = lane.next_run_at
+            if lane.next_run_at is not None:
+                due = self._clock.monotonic(lane.next_run_at)
+                if due <= moment:
+                    self._look_at = moment
+                else:
+                    self._due_at = min(self._due_at, due)
         cost = time.monotonic() - before
         pause = max(self._poll_interval * random.uniform(0.8, 1.2), SWEEP_COST * cost)
         self._survey_at = moment + pause
-        if next_run_at is not None:
-            due = self._clock.monotonic(next_run_at)
-            if due <= moment or self._look_at is None or due < self._look_at:
-                self._look_at = max(due, moment)
+        if self._due_at < math.inf:
+            look_at = self._due_at if self._look_at is None else self._look_at
+            self._look_at = min(look_at, self._due_at)
 
     def _serves(self, queue: str) -> bool:
         return queue in self._rank or "*" in self._rank
@@ -200,7 +204,7 @@ class Claimer:
                     continue
                 if place not in self._lanes and self._serves(hint.queue):
                     self._lanes[place] = Lane(*place)
-            elif hint.topic is Topic.ANY:
+            elif hint.topic in (Topic.LATER, Topic.ANY):
                 self._survey(moment)
         self._look_at = 0.0
 
@@ -215,11 +219,16 @@ class Claimer:
             time.sleep(pause + random.uniform(0, TURN / 4))
 
     def _look(self, room: int) -> None:
-        self._look_at = None
+        moment = time.monotonic()
+        foreseen = moment >= self._due_at
+        if foreseen:
+            # The survey saw only the first of each lane: the next is to be found.
+            self._due_at, self._survey_at = math.inf, moment
+        # What is due later stays so, whatever this look finds.
+        self._look_at = self._due_at if self._due_at < math.inf else None
         lanes = self._in_order()
         if not lanes:
             return
-        moment = time.monotonic()
         sweeping = not self._slow or moment >= self._sweep_at
         with self._link.use() as connection:
             jobs = self._driver.claim(
@@ -239,7 +248,8 @@ class Claimer:
             self._had_last_tick = jobs[-1].due is not None
         if len(jobs) == room:
             self._look_at = 0.0
-        elif jobs:
+        elif jobs or foreseen:
+            # By the database's clock it may be a hair earlier than was reckoned here.
             self._look_at = time.monotonic() + LOOK_AGAIN
 
     def _note(self, jobs: Sequence[Claimed], *, exhausted: bool) -> None:

@@ -314,7 +314,7 @@ class Server:
             self._control.hasten(self._ticker)
         if hint.topic in (Topic.CANCEL, Topic.ANY) and self._stock.running:
             self._control.hasten(self._heart)
-        if hint.topic in (Topic.JOB, Topic.TICK, Topic.ANY):
+        if hint.topic in (Topic.JOB, Topic.TICK, Topic.LATER, Topic.ANY):
             self._wakeup.hint(hint)
 
     def _tell_of_tick(self, hint: Hint) -> None:

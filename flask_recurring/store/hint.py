@@ -16,6 +16,8 @@ class Topic(enum.StrEnum):
     JOB = "job"
     TICK = "tick"
     """A recurring job's tick was enqueued; told apart so that hosts can take turns."""
+    LATER = "later"
+    """A job was enqueued that is due in a moment, sooner perhaps than the next poll."""
     SCHEDULE = "schedule"
     """A recurring job was defined, changed, paused or resumed."""
     CANCEL = "cancel"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any, cast
 
@@ -331,9 +331,13 @@ def read(row: sa.Row[Any]) -> Job:
 
 def _hint(job: NewJob) -> Hint | None:
     """The hint that a new job is worth: none if it runs so much later that polls will find it."""
-    if job.run_at is not None or job.delay > SOON:
+    wait = job.delay
+    if job.run_at is not None:
+        # By this host's clock, which may be wrong: then a poll finds the job, a little late.
+        wait = (job.run_at - datetime.now(UTC)).total_seconds()
+    if wait > SOON:
         return None
-    topic = Topic.TICK if job.due is not None else Topic.JOB
+    topic = Topic.LATER if wait > 0 else Topic.TICK if job.due is not None else Topic.JOB
     return Hint(topic, job.queue, job.priority)
 
 
