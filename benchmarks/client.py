@@ -9,6 +9,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from flask_recurring.store import Store
+from flask_recurring.store.types import now
 from flask_recurring.task import Call
 
 from .application import create_app, scheduler
@@ -36,14 +37,27 @@ class Client:
         ids = scheduler.enqueue_many(calls)
         return range(ids[0], ids[-1] + 1)
 
-    def finished(self, ids: range) -> int:
-        """How many of these jobs have come to an end that is committed."""
+    def first_open(self, ids: range) -> int | None:
+        """The first of these jobs that has not come to an end that is committed."""
         job = self.job.c
-        statement = sa.select(sa.func.count()).where(
+        statement = (
+            sa.select(job.id)
+            .where(job.id.between(ids[0], ids[-1]), job.finished_at.is_(None))
+            .order_by(job.id)
+            .limit(1)
+        )
+        with self.store.database.connect() as connection:
+            return connection.execute(statement).scalar_one_or_none()
+
+    def ended(self, ids: range) -> tuple[int, datetime]:
+        """How many of these jobs have ended, and at what time of the database that was so."""
+        job = self.job.c
+        statement = sa.select(sa.func.count(), now()).where(
             job.id.between(ids[0], ids[-1]), job.finished_at.is_not(None)
         )
         with self.store.database.connect() as connection:
-            return int(connection.execute(statement).scalar_one())
+            count, moment = connection.execute(statement).one()
+            return count, moment
 
     def began(self, ids: range) -> datetime:
         """When the first of these jobs was started, by the database's clock."""

@@ -177,7 +177,7 @@ class SqliteTarget(Target):
 
     def settle(self) -> None:
         with contextlib.closing(sqlite3.connect(self._file, isolation_level=None)) as connection:
-            connection.execute("ANALYZE")
+            # No ANALYZE: unlike PostgreSQL's, nobody does that by itself.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def activity(self) -> Activity:

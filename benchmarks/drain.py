@@ -118,19 +118,23 @@ def drain(
 def _wait_for_end(
     client: Client, ids: range, jobs: int, usage: Callable[[], Usage]
 ) -> tuple[int, datetime]:
-    """Wait until ``jobs`` of them have ended; returns how many had, and when."""
-    # One row is cheap to ask for again and again; all of them are counted only when it is done.
-    marker = ids[jobs - 1 : jobs]
+    """Wait until the first ``jobs`` of them have ended; returns how many had by then, and when."""
+    # The last one is cheap to ask for again and again; the others are gone through once it is done.
+    unseen = ids[jobs - 1 : jobs]
+    rest = ids[:jobs]
 
-    def ended() -> tuple[int, datetime] | None:
+    def all_ended() -> bool:
+        nonlocal unseen, rest
         usage()
-        if client.finished(marker) and (count := client.finished(ids)) >= jobs:
-            return count, client.store.now()
-        return None
+        if unseen and client.first_open(unseen) is None:
+            unseen = range(0)
+        if not unseen:
+            first = client.first_open(rest)
+            rest = range(first, rest.stop) if first is not None else range(0)
+        return not rest
 
-    found = wait_for(ended, LONGEST, f"the end of {jobs} jobs", interval=0.02)
-    assert found is not None
-    return found
+    wait_for(all_ended, LONGEST, f"the end of {jobs} jobs", interval=0.02)
+    return client.ended(ids)
 
 
 def add_options(parser: ArgumentParser) -> None:
