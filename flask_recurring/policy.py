@@ -1,0 +1,150 @@
+"""What a recurring job does beside its schedule: about ticks that were missed, about a run that is
+still going when the next one is due, when exactly it starts, and how many runs are kept.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self, TypedDict, TypeVar
+
+from .errors import ConfigurationError
+
+LONGEST_JITTER = 86_400.0
+LONGEST_GRACE = 366 * 86_400.0
+MOST_MISSED = 10_000
+MOST_KEPT = 1_000_000
+
+
+class Misfire(enum.StrEnum):
+    """What becomes of ticks that no server was there for."""
+
+    LATEST = "latest"
+    """One run, for the newest of them. Hangfire: relaxed."""
+    ALL = "all"
+    """A run for each, or for the newest ones if there are more than the limit. Hangfire: strict."""
+    SKIP = "skip"
+    """A run for those that are late by less than the grace time only. Hangfire: ignorable."""
+
+
+class Overlap(enum.StrEnum):
+    """What a tick does while a run of the same recurring job is still going."""
+
+    ALLOW = "allow"
+    """Run beside it."""
+    SKIP = "skip"
+    """Give this tick no run."""
+    QUEUE = "queue"
+    """Let one run wait until the other has ended."""
+    CANCEL = "cancel"
+    """Ask the other to stop, and run."""
+
+
+_HANGFIRE = {"relaxed": Misfire.LATEST, "strict": Misfire.ALL, "ignorable": Misfire.SKIP}
+
+_Choice = TypeVar("_Choice", bound=enum.StrEnum)
+
+
+class Policies(TypedDict, total=False):
+    """The policies as options of ``Scheduler.recurring``, ``add_or_update`` and ``override``."""
+
+    misfire: Misfire | str
+    """``"latest"`` (default), ``"all"`` or ``"skip"``; see :class:`Misfire`."""
+    misfire_limit: int
+    """How many missed ticks get a run of their own at most; 100 by default."""
+    misfire_grace: timedelta | float
+    """By how much a tick may be late under ``"skip"``; 30 seconds by default."""
+    overlap: Overlap | str
+    """``"allow"`` (default), ``"skip"``, ``"queue"`` or ``"cancel"``; see :class:`Overlap`."""
+    jitter: timedelta | float | None
+    """Starts are spread over so much time after the tick; none by default."""
+    keep: int | None
+    """How many finished runs are kept, whatever the retention; None leaves it to the retention."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """The policies of one recurring job. Times are in seconds."""
+
+    misfire: Misfire = Misfire.LATEST
+    misfire_limit: int = 100
+    misfire_grace: float = 30.0
+    overlap: Overlap = Overlap.ALLOW
+    jitter: float = 0.0
+    keep: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        misfire: Misfire | str = Misfire.LATEST,
+        misfire_limit: int = 100,
+        misfire_grace: timedelta | float = 30.0,
+        overlap: Overlap | str = Overlap.ALLOW,
+        jitter: timedelta | float | None = None,
+        keep: int | None = None,
+    ) -> Self:
+        """Check what somebody wrote. Raises ``ConfigurationError`` naming the option."""
+        return cls(
+            misfire=_choice("misfire", Misfire, misfire, _HANGFIRE),
+            misfire_limit=_count("misfire_limit", misfire_limit, MOST_MISSED),
+            misfire_grace=_seconds("misfire_grace", misfire_grace, LONGEST_GRACE),
+            overlap=_choice("overlap", Overlap, overlap, {}),
+            jitter=0.0 if jitter is None else _seconds("jitter", jitter, LONGEST_JITTER),
+            keep=None if keep is None else _count("keep", keep, MOST_KEPT),
+        )
+
+
+def start_of(id: str, due: datetime, jitter: float) -> datetime:
+    """When the run of a tick starts: somewhere within ``jitter`` seconds after it is due.
+
+    The same id and due time give the same start, on every host and at each attempt to tick.
+    """
+    if not jitter:
+        return due
+    digest = hashlib.blake2b(f"{id}\0{due.timestamp()!r}".encode(), digest_size=8).digest()
+    share = int.from_bytes(digest) / 2**64
+    return due + timedelta(seconds=jitter * share)
+
+
+def _choice(name: str, kind: type[_Choice], value: object, also: dict[str, _Choice]) -> _Choice:
+    if isinstance(value, str):
+        word = value.lower()
+        if word in also:
+            return also[word]
+        for choice in kind:
+            if choice.value == word:
+                return choice
+    words = ", ".join(repr(choice.value) for choice in kind)
+    others = f" (or Hangfire's {', '.join(map(repr, also))})" if also else ""
+    raise ConfigurationError(f"{name} must be one of {words}{others}, not {_shown(value)}")
+
+
+def _count(name: str, value: object, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigurationError(
+            f"{name} must be a whole number from 1 to {most:,}, not {_shown(value)}"
+        )
+    return value
+
+
+def _seconds(name: str, value: Any, longest: float) -> float:
+    seconds = value.total_seconds() if isinstance(value, timedelta) else value
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise ConfigurationError(
+            f"{name} must be a timedelta or a number of seconds, not {_shown(value)}"
+        )
+    if not (math.isfinite(seconds) and 0 <= seconds <= longest):
+        raise ConfigurationError(
+            f"{name} must not be negative, nor longer than {timedelta(seconds=longest)}; "
+            f"{_shown(value)} is"
+        )
+    return float(seconds)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
