@@ -108,12 +108,19 @@ def test_tells_the_lane_of_a_job_that_may_run_now(store: Store) -> None:
     store.subscribe(told.append)
     store.jobs.insert(new_job(queue="mail", priority=3))
     store.jobs.insert(new_job(due=MOMENT, recurring_id="nightly"))
+    store.jobs.insert(new_job(run_at=MOMENT, queue="late"))
+    store.jobs.insert(new_job(delay=0.5, queue="soon"))
     store.jobs.insert(new_job(delay=60))
-    store.jobs.insert(new_job(run_at=MOMENT))
-    assert told == [Hint(Topic.JOB, "mail", 3), Hint(Topic.TICK, "default", 0)]
+    store.jobs.insert(new_job(run_at=store.now() + timedelta(hours=1)))
+    assert told == [
+        Hint(Topic.JOB, "mail", 3),
+        Hint(Topic.TICK, "default"),
+        Hint(Topic.JOB, "late"),
+        Hint(Topic.LATER, "soon"),
+    ]
     store.unsubscribe(told.append)
     store.jobs.insert(new_job())
-    assert len(told) == 2
+    assert len(told) == 4
 
 
 # -- keys
