@@ -118,6 +118,8 @@ class Claimer:
             self._wait_for_room()
             return
         hints = self._wakeup.take()
+        if self._stopping:
+            return  # what woke it may have been the word to stop
         moment = time.monotonic()
         if self._must_recover:
             self._recover()

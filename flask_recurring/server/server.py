@@ -233,8 +233,9 @@ class Server:
         self._join("completer", CLOSING)
         self._control.stop()
         self._join("control", CLOSING)
-        self._sign_off()
+        # Told before the sign-off: on SQLite it is that write which ends its waiting.
         self._listener.stop()
+        self._sign_off()
         self._join("listener", 1.0)
         for link in self._links.values():
             link.close()
