@@ -41,8 +41,9 @@ BINDING = "recurring.binding"
 UNTOLD = "flask_recurring.untold"
 """Key, in a session's info, of the jobs whose commit is still to be told of in this process."""
 
-RELOAD_GRACE = 0.5
-"""Seconds that runs have to end when the development server reloads."""
+RELOAD_GRACE = 0.1
+"""Seconds that runs have to end, and then to notice that they are to stop, when the development
+server reloads. At Ctrl-C its parent kills this process after a quarter of a second."""
 
 
 class Binding:
@@ -234,10 +235,11 @@ class Binding:
         with self._lock:
             server, self.server = self.server, None
         if server is not None:
-            if grace is None and os.environ.get("WERKZEUG_RUN_MAIN") == "true":
-                grace = min(RELOAD_GRACE, self.settings.shutdown_timeout)
             try:
-                server.stop(grace)
+                if grace is None and os.environ.get("WERKZEUG_RUN_MAIN") == "true":
+                    server.stop(min(RELOAD_GRACE, self.settings.shutdown_timeout), RELOAD_GRACE / 2)
+                else:
+                    server.stop(grace)
             except (KeyboardInterrupt, SystemExit):
                 # Told a second time: give back at once what runs.
                 server.hurry()

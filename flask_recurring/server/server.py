@@ -32,7 +32,7 @@ WATCH_INTERVAL = 1.0
 """Seconds between two looks at connections that may hang."""
 
 LAST_WORD = 0.5
-"""Seconds that a run has, after the grace time, to notice that it is to stop."""
+"""Seconds that a run has by default, after the grace time, to notice that it is to stop."""
 
 CLOSING = 5.0
 """Seconds that the last writes may take when the server stops."""
@@ -132,10 +132,11 @@ class Server:
         """Start in the background; returns at once, also while the database is down."""
         self._supervisor.start()
 
-    def stop(self, grace: float | None = None) -> None:
+    def stop(self, grace: float | None = None, last_word: float = LAST_WORD) -> None:
         """Stop in order: take no more, let runs end for a while, give back what did not.
 
         :param grace: seconds that runs have to come to their end; by default the configured ones.
+        :param last_word: seconds that they have after it, to notice that they are to stop.
         """
         grace = self.config.shutdown_timeout if grace is None else grace
         self._stop_asked.set()
@@ -145,7 +146,7 @@ class Server:
         if self._supervisor is not threading.current_thread():
             self._supervisor.join(CLOSING)
         if self.ready.is_set() and not self._stopped.is_set():
-            self._wind_down(grace)
+            self._wind_down(grace, last_word)
         self._stopped.set()
 
     def hurry(self) -> None:
@@ -208,7 +209,7 @@ class Server:
                 return True
         return False
 
-    def _wind_down(self, grace: float) -> None:
+    def _wind_down(self, grace: float, last_word: float) -> None:
         deadline = time.monotonic() + grace
         self.store.unsubscribe(self._heard)
         self._claimer.stop()
@@ -219,7 +220,7 @@ class Server:
                 break
         for run in self._stock.runs():
             run.context.cancel(STOPPING)
-        last = time.monotonic() + LAST_WORD
+        last = time.monotonic() + last_word
         while self._stock.busy and time.monotonic() < last:
             self._stopped.wait(0.02)
         # Should one of them still come to its end here, that counts no more.
