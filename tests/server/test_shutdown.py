@@ -231,8 +231,8 @@ def test_stops_under_load_lose_no_job_and_run_none_twice(
             runs[context.job_id] += 1
 
     app = apps.make(scheduler, database_url)
-    ids = scheduler.enqueue_many(work.call() for _ in range(4000))
-    for share in (300, 800, 1300, 4000):
+    ids = scheduler.enqueue_many(work.call() for _ in range(1500))
+    for share in (200, 700, 1500):
         apps.start(app)
         wait_for_count(runs, share)
         stop(app, grace=5)
