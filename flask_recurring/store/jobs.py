@@ -19,6 +19,7 @@ from .driver import NewJob
 from .hint import Hint, Topic
 from .listing import Listing
 from .page import Cursor, Page
+from .text import is_storable
 from .types import now
 
 CHUNK = 5_000
@@ -164,6 +165,8 @@ class Jobs:
     ) -> Page:
         """Part of a list. Waiting jobs come next-to-run first, all others newest first."""
         filters = {"queue": queue, "task": task, "recurring_id": recurring_id}
+        if not all(value is None or is_storable(value) for value in filters.values()):
+            return Page([], None, None)
         with self._database.connect() as connection:
             rows, more = self._listing.rows(connection, state, filters, before, after, limit)
         items = [read(row) for row in rows]

@@ -24,7 +24,10 @@ from ..recurring import Definition, RecurringJob, Tick
 from .database import Database
 from .driver import Due, NewJob
 from .hint import Hint, Topic
+from .text import is_storable, storable
 from .types import now
+
+LONGEST_REASON = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +128,8 @@ class Recurring:
 
     def resume(self, id: str) -> None:
         """Let the recurring job tick again, from its next due time on."""
+        if not is_storable(id):
+            raise unknown(id)
         with self._database.begin() as connection:
             found = connection.execute(
                 sa.select(self._row).where(self._row.c.id == id).with_for_update()
@@ -146,6 +151,8 @@ class Recurring:
         self._tell(Hint(Topic.SCHEDULE))
 
     def _change(self, id: str, statement: sa.Update | sa.Delete) -> None:
+        if not is_storable(id):
+            raise unknown(id)
         with self._database.begin() as connection:
             if connection.execute(statement.where(self._row.c.id == id)).rowcount == 0:
                 raise unknown(id)
@@ -154,6 +161,8 @@ class Recurring:
 
     def trigger(self, id: str, reason: str | None = None) -> int:
         """Enqueue a run now, beside the ticks, and return its job's id. No tick is moved by it."""
+        if not is_storable(id):
+            raise unknown(id)
         with self._database.begin() as connection:
             row = connection.execute(
                 sa.select(self._row).where(self._row.c.id == id).with_for_update()
@@ -177,7 +186,7 @@ class Recurring:
                     recurring_id=id,
                     due=None,
                     outcome="triggered",
-                    reason=reason,
+                    reason=None if reason is None else storable(reason, LONGEST_REASON),
                     job_id=job_id,
                     created_at=now(),
                 )
@@ -192,6 +201,8 @@ class Recurring:
 
     def get(self, id: str) -> RecurringJob | None:
         """The recurring job, or None if there is none with this id."""
+        if not is_storable(id):
+            return None
         found = self._read(self._select().where(self._row.c.id == id))
         return found[0] if found else None
 
@@ -201,6 +212,8 @@ class Recurring:
 
     def ticks(self, id: str, limit: int = 20) -> list[Tick]:
         """The last entries of a recurring job's history, newest first."""
+        if not is_storable(id):
+            return []
         tick = self._tick.c
         names = list(Tick.__dataclass_fields__)
         statement = (

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def is_storable(text: str) -> bool:
+    """Whether a database can hold the text as it is; none will even look for any other."""
+    return storable(text) == text
+
+
 def storable(text: str, limit: int | None = None) -> str:
     """The text without what PostgreSQL refuses (NUL, lone surrogates), cut to ``limit`` characters.
 
