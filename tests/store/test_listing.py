@@ -366,3 +366,12 @@ def test_a_survey_sees_waiting_jobs_only(store: Store, worker: Worker) -> None:
     assert worker.lanes() == []
     change(store, store.database.tables.job, state="Enqueued", server_id=None, queue="again")
     assert [lane.queue for lane in worker.lanes()] == ["again"]
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800", "a\0", "", "'; --", "%", "x" * 100_000])
+def test_filters_that_no_name_can_equal(store: Store, text: str) -> None:
+    store.jobs.insert(new_job(recurring_id="nightly"))
+    for state in (None, JobState.ENQUEUED, JobState.FAILED):
+        assert store.jobs.page(state, queue=text).items == []
+        assert store.jobs.page(state, task=text).items == []
+        assert store.jobs.page(state, recurring_id=text).items == []

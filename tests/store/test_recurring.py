@@ -252,13 +252,17 @@ def test_removing_leaves_the_history(store: Store, worker: Worker) -> None:
     assert store.recurring.save([definition()]) == 1
 
 
-def test_what_is_not_there_is_an_error(store: Store) -> None:
+@pytest.mark.parametrize("id", ["nightly", "", "a\0", "a\ud800", "'; --"], ids=ascii)
+def test_what_is_not_there_is_an_error(store: Store, id: str) -> None:
     recurring = store.recurring
+    recurring.save([definition("a"), definition("a?")])
     for call in (recurring.remove, recurring.pause, recurring.resume, recurring.trigger):
-        with pytest.raises(UnknownRecurringJobError, match="'nightly'"):
-            call("nightly")
+        with pytest.raises(UnknownRecurringJobError, match=r"there is no recurring job"):
+            call(id)
+    assert recurring.get(id) is None
+    assert recurring.ticks(id) == []
     assert row_count(store, store.database.tables.job) == 0
-    assert store.recurring.ticks("nightly") == []
+    assert len(recurring.all()) == 2
 
 
 # -- triggering
@@ -295,6 +299,16 @@ def test_triggering_runs_it_beside_its_ticks(store: Store, worker: Worker) -> No
     run = worker.claim_one()
     assert (run.id, run.recurring_id, run.due) == (job_id, "nightly", None)
     assert run.options == '{"timeout":9}'
+
+
+def test_a_reason_is_kept_as_far_as_it_goes(store: Store) -> None:
+    store.recurring.save([definition()])
+    for reason in ("a\0\ud800", "x" * 10_000):
+        store.recurring.trigger("nightly", reason)
+    assert [tick.reason for tick in store.recurring.ticks("nightly")] == [
+        "x" * 499 + "…",
+        "a\N{SYMBOL FOR NULL}?",
+    ]
 
 
 def test_a_paused_one_can_be_triggered_any_number_of_times(store: Store) -> None:
