@@ -77,14 +77,7 @@ class Jobs:
         self, execute: Callable[[sa.Executable], sa.Result[Any]], jobs: Sequence[NewJob]
     ) -> list[Job]:
         """Write jobs by somebody else's transaction: they exist if, and only if, it commits."""
-        written = []
-        for job in jobs:
-            row = execute(self._statement(job)).first()
-            if row is None:
-                found = execute(self._listing.select().where(self._job.c.key == job.key)).one()
-                written.append(read(found))
-            else:
-                written.append(_new(job, row.id, row.created_at, row.run_at))
+        written = [self._insert_by(execute, job) for job in jobs]
         if self._database.driver.name == "postgresql":
             channel = f"flask_recurring_{self._database.schema}"[:63]
             for hint in {hint for job in jobs if (hint := _hint(job)) is not None}:
@@ -95,6 +88,16 @@ class Jobs:
         """Say inside this process that jobs were written by a transaction that has committed."""
         for hint in {hint for job in jobs if (hint := _hint(job)) is not None}:
             self._tell(hint)
+
+    def _insert_by(self, execute: Callable[[sa.Executable], sa.Result[Any]], job: NewJob) -> Job:
+        while True:
+            row = execute(self._statement(job)).first()
+            if row is not None:
+                return _new(job, row.id, row.created_at, row.run_at)
+            found = execute(self._listing.select().where(self._job.c.key == job.key)).first()
+            # Else it was deleted between the two statements, and the key is free again.
+            if found is not None:
+                return read(found)
 
     def _statement(self, job: NewJob) -> Any:
         dialect = postgresql if self._database.driver.name == "postgresql" else sqlite

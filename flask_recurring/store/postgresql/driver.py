@@ -213,7 +213,9 @@ class PostgreSQL:
             driver.execute(self._sql.insert_keyed, _columns(pending))
             taken = dict(driver.execute(self._sql.by_keys, (keys,)).fetchall())
             # Again for a job that had the key and was deleted between the two statements.
-            pending = [(id, job) for id, job in pending if job.key and job.key not in taken]
+            pending = [
+                (id, job) for id, job in pending if job.key is not None and job.key not in taken
+            ]
         return [id if job.key is None else taken[job.key] for id, job in given]
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
