@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,7 +21,8 @@ from flask_recurring.store.postgresql import discard_stale
 from tests.postgres import Cluster
 from tests.processes import free_port
 from tests.store.conftest import OpenStore
-from tests.store.samples import new_job, postgresql_only, sqlite_only
+from tests.store.forker import ROUNDS
+from tests.store.samples import new_job, postgresql_only, row_count, sqlite_only
 from tests.waiting import wait_for
 
 
@@ -321,6 +325,23 @@ def test_a_transaction_is_read_committed_whatever_the_database_prefers(
 
 def isolation(connection: sa.Connection) -> Any:
     return connection.exec_driver_sql("SHOW transaction_isolation").scalar_one()
+
+
+# -- after a fork
+
+
+def test_a_child_opens_connections_of_its_own(database_url: str, store: Store) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.store.forker", database_url],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        timeout=60,
+    )
+    assert result.stderr == ""
+    assert result.returncode == 0
+    assert row_count(store, store.database.tables.job) == 8 * ROUNDS
 
 
 # -- the rest

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -339,6 +340,29 @@ def test_a_key_finds_a_job_of_the_same_transaction_and_of_others(store: Store) -
         [again] = store.jobs.insert_within(connection.execute, [new_job(key="new")])
     assert found == there
     assert again == new
+
+
+@postgresql_only
+def test_a_key_that_is_freed_while_it_is_looked_up(store: Store, open_store: OpenStore) -> None:
+    there = store.jobs.insert(new_job(key="k"))
+    other = open_store()
+
+    def free(number: int) -> None:
+        with other.database.begin() as connection:
+            job = other.database.tables.job
+            connection.execute(sa.delete(job).where(job.c.id == number))
+
+    with store.database.bare_engine.begin() as connection:
+
+        def execute(statement: sa.Executable) -> sa.Result[Any]:
+            result = connection.execute(statement)
+            if isinstance(statement, sa.Insert):
+                free(there.id)
+            return result
+
+        [job] = store.jobs.insert_within(execute, [new_job(key="k")])
+    assert job.id > there.id
+    assert fetch(store, job.id) == job
 
 
 # -- requeue
