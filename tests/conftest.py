@@ -74,7 +74,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def apps(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Applications]:
-    """``apps.make(scheduler, url, …)`` gives a Flask application, ``apps.start(app)`` its server."""
+    """``apps.make(scheduler, url, …)`` gives an application, ``apps.start(app)`` its server."""
     # Asked for first, so that servers are stopped before their database goes.
     for name in ("database_url", "postgres_url", "private_postgres"):
         if name in request.fixturenames:

@@ -47,7 +47,7 @@ class Tuning:
     """Jobs that each takes at once."""
 
 
-TUNINGS = {"threads": Tuning(managers=1, batch=500), "coroutines": Tuning(managers=5, batch=200)}
+TUNINGS = {"threads": Tuning(managers=1, batch=100), "coroutines": Tuning(managers=2, batch=500)}
 
 
 class PgQueuerContender(Peer):

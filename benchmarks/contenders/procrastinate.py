@@ -22,7 +22,9 @@ from .contender import DSN, Peer
 from .gate import pass_gate
 
 CHUNK = 1_000
-CONCURRENCY = 10
+CONCURRENCY = 3
+CONNECTIONS = 5
+"""One of them listens."""
 
 
 class ProcrastinateContender(Peer):
@@ -77,7 +79,7 @@ async def note(sent: int) -> None:
 
 async def work(dsn: str) -> None:
     """Take jobs until SIGTERM."""
-    connector = PsycopgConnector(conninfo=dsn, min_size=CONCURRENCY, max_size=CONCURRENCY)
+    connector = PsycopgConnector(conninfo=dsn, min_size=CONNECTIONS, max_size=CONNECTIONS)
     app = App(connector=connector)
     app.task(name="nothing")(nothing)
     app.task(name="note")(note)
