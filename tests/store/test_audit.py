@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
 import sqlalchemy as sa
 
 from flask_recurring.store import Store
@@ -28,19 +27,14 @@ def test_entries_come_newest_first(store: Store) -> None:
     assert store.audit.newest(limit=2) == entries[:2]
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["\0", "\ud800", "x" * 10_000, "'; --", "%s %(x)s ?", ""],
-    ids=lambda text: ascii(text[:9]),
-)
-def test_any_text_is_kept_as_far_as_it_goes(store: Store, text: str) -> None:
-    store.audit.record(text, text, text, text)
-    [entry] = store.audit.newest()
-    for kept, most in ((entry.actor, 200), (entry.action, 200), (entry.target, 500)):
-        assert len(kept) == min(len(text), most)
-    assert len(entry.detail) == min(len(text), 2_000)
-    if len(text) > 2_000:
-        assert entry.detail.endswith("…")
+def test_any_text_is_kept_as_far_as_it_goes(store: Store) -> None:
+    for text in ("\0", "\ud800", "x" * 10_000, "'; --", "%s %(x)s ?", ""):
+        store.audit.record(text, text, text, text)
+        [entry] = store.audit.newest(limit=1)
+        for kept, most in ((entry.actor, 200), (entry.action, 200), (entry.target, 500)):
+            assert len(kept) == min(len(text), most)
+        assert len(entry.detail) == min(len(text), 2_000)
+        assert entry.detail.endswith("…") is (len(text) > 2_000)
 
 
 def test_many_at_once(store: Store, open_store: OpenStore) -> None:

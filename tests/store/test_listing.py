@@ -30,7 +30,7 @@ LISTED = [state for state in JobState if state is not JobState.AWAITING]
 """No job is ever Awaiting yet."""
 
 on_a_shared_store = settings(
-    max_examples=12,
+    max_examples=8,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -368,10 +368,10 @@ def test_a_survey_sees_waiting_jobs_only(store: Store, worker: Worker) -> None:
     assert [lane.queue for lane in worker.lanes()] == ["again"]
 
 
-@pytest.mark.parametrize("text", ["\0", "\ud800", "a\0", "", "'; --", "%", "x" * 100_000])
-def test_filters_that_no_name_can_equal(store: Store, text: str) -> None:
+def test_filters_that_no_name_can_equal(store: Store) -> None:
     store.jobs.insert(new_job(recurring_id="nightly"))
-    for state in (None, JobState.ENQUEUED, JobState.FAILED):
-        assert store.jobs.page(state, queue=text).items == []
-        assert store.jobs.page(state, task=text).items == []
-        assert store.jobs.page(state, recurring_id=text).items == []
+    for text in ("\0", "\ud800", "a\0", "", "'; --", "%", "x" * 100_000):
+        for state in (None, JobState.ENQUEUED, JobState.FAILED):
+            assert store.jobs.page(state, queue=text).items == []
+            assert store.jobs.page(state, task=text).items == []
+            assert store.jobs.page(state, recurring_id=text).items == []
