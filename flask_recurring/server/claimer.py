@@ -45,8 +45,11 @@ LOOK_AGAIN = 0.004
 STALE = 1.0
 """Seconds after which jobs that wait behind slow ones are given back."""
 
-TURN = 0.004
-"""Seconds that a host with the last tick lets the others go first."""
+TURN = 0.03
+"""Seconds that a host with the last tick lets the others go first: more than a loaded host's way."""
+
+BUSY_TURN = 0.002
+"""Seconds that a host lets others go first when all its workers are busy; fewer, for less."""
 
 
 class Claimer:
@@ -214,11 +217,11 @@ class Claimer:
         """Let a host that has less to do, or didn't have the last tick, be the first."""
         if self._peers() == 0 or self._driver.name == "sqlite":
             return
-        pause = TURN / 2 * len(self._stock.running) / self._stock.threads
+        pause = BUSY_TURN * len(self._stock.running) / self._stock.threads
         if self._had_last_tick:
             pause += TURN
         if pause > 0:
-            time.sleep(pause + random.uniform(0, TURN / 4))
+            time.sleep(pause + random.uniform(0, BUSY_TURN / 2))
 
     def _look(self, room: int) -> None:
         moment = time.monotonic()
