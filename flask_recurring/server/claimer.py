@@ -46,7 +46,7 @@ STALE = 1.0
 """Seconds after which jobs that wait behind slow ones are given back."""
 
 TURN = 0.03
-"""Seconds that a host with the last tick lets others go first: enough for one on a loaded machine."""
+"""Seconds that a host with the last tick lets others go first, also loaded ones."""
 
 BUSY_TURN = 0.002
 """Seconds that a host lets others go first when all its workers are busy; fewer, for less."""
