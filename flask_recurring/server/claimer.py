@@ -89,6 +89,7 @@ class Claimer:
         self._slow = False
         self._sweep_at = 0.0
         self._had_last_tick = False
+        self._heard_of_tick = False
         self._must_recover = False
         self._stopping = False
         self._backoff = Backoff("Taking jobs")
@@ -203,6 +204,7 @@ class Claimer:
 
     def _heed(self, hints: set[Hint], moment: float) -> None:
         for hint in hints:
+            self._heard_of_tick |= hint.topic is Topic.TICK
             if hint.topic in (Topic.JOB, Topic.TICK):
                 place = (hint.queue, hint.priority)
                 if hint.queue in self._paused:
@@ -251,6 +253,9 @@ class Claimer:
         self._note(jobs, exhausted=len(jobs) < room)
         if jobs:
             self._had_last_tick = jobs[-1].due is not None
+        elif self._heard_of_tick:
+            self._had_last_tick = False  # another host has taken it
+        self._heard_of_tick = False
         if len(jobs) == room:
             self._look_at = 0.0
         elif jobs or foreseen:
