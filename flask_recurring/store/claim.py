@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+LOST_LIMIT = 3
+"""A job whose server died so many times under it is taken for the cause."""
+
 
 @dataclass(slots=True)
 class Lane:
@@ -53,3 +56,5 @@ class Claimed(NamedTuple):
     recurring_id: str | None
     due: datetime | None
     options: str | None
+    lost: int = 0
+    """How many servers died while they held the job."""

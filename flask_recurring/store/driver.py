@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
-from .claim import Claimed, Lane, Survey
+from .claim import LOST_LIMIT, Claimed, Lane, Survey
 from .completion import Setback, Success
 from .hint import Hint
 
@@ -141,8 +141,12 @@ class Driver(Protocol):
         lanes: Sequence[Lane],
         tasks: Sequence[str],
         limit: int,
+        lost_below: int = LOST_LIMIT,
     ) -> list[Claimed]:
-        """Take up to ``limit`` due jobs, lane by lane, in the order they are to be run."""
+        """Take up to ``limit`` due jobs, lane by lane, in the order they are to be run.
+
+        :param lost_below: take only jobs that have lost fewer servers than that.
+        """
 
     def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
         """Put claimed jobs that did not begin, as (id, claim), back as if never taken.

@@ -16,15 +16,13 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
+from .claim import LOST_LIMIT
 from .completion import Outcome
 from .database import Database
 from .types import now
 
 KEPT = 7 * 86400.0
 """Seconds that a server's row is kept after it stopped, to name who ran a job."""
-
-LOST_LIMIT = 3
-"""A job whose server died so many times under it is taken for the cause."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg.sql import SQL, Identifier
 
-from ..claim import Claimed, Lane, Survey
+from ..claim import LOST_LIMIT, Claimed, Lane, Survey
 from ..completion import Outcome, Setback, Success, state_after
 from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
@@ -247,8 +247,14 @@ class PostgreSQL:
         lanes: Sequence[Lane],
         tasks: Sequence[str],
         limit: int,
+        lost_below: int = LOST_LIMIT,
     ) -> list[Claimed]:
-        values: dict[str, Any] = {"tasks": list(tasks), "limit": limit, "server": server_id}
+        values: dict[str, Any] = {
+            "tasks": list(tasks),
+            "limit": limit,
+            "server": server_id,
+            "lost_below": lost_below,
+        }
         for number, lane in enumerate(lanes):
             values[f"q{number}"] = lane.queue
             values[f"p{number}"] = lane.priority

@@ -176,7 +176,7 @@ class Statements:
                 SELECT id FROM {self._job}
                 WHERE {WAITING} AND queue = %(q{number})s AND priority = %(p{number})s
                   AND run_at <= now(){f" AND run_at >= %(m{number})s" if mark else ""}
-                  AND task = ANY(%(tasks)s)
+                  AND task = ANY(%(tasks)s) AND lost < %(lost_below)s
                 ORDER BY run_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED) AS lane{number}"""
             for number, mark in enumerate(marked)
         )
@@ -188,4 +188,5 @@ class Statements:
                 started_at = now(), server_id = %(server)s, ran_on = %(server)s
             WHERE id = ANY(ARRAY(SELECT id FROM picked))
             RETURNING id, claim, attempt, task, arguments, queue, priority, run_at,
-                      extract(epoch FROM now() - run_at)::float8, recurring_id, due, options"""
+                      extract(epoch FROM now() - run_at)::float8, recurring_id, due, options,
+                      lost"""

@@ -27,7 +27,7 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 
-from ..claim import Claimed, Lane, Survey
+from ..claim import LOST_LIMIT, Claimed, Lane, Survey
 from ..completion import Outcome, Setback, Success, state_after
 from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
@@ -197,11 +197,13 @@ class SQLite:
         lanes: Sequence[Lane],
         tasks: Sequence[str],
         limit: int,
+        lost_below: int = LOST_LIMIT,
     ) -> list[Claimed]:
         driver = raw(connection)
         if not tasks:
             return []
-        picks = [(self._sql.pick(len(tasks)), self._lane_values(lane, tasks)) for lane in lanes]
+        pick = self._sql.pick(len(tasks))
+        picks = [(pick, self._lane_values(lane, lost_below, tasks)) for lane in lanes]
         # A look before the lock: an idle server must not keep others from writing.
         now = _now()
         if not any(_ids(driver, sql, (*values(now), 1)) for sql, values in picks):
@@ -219,9 +221,9 @@ class SQLite:
                     claimed += self._take(driver, ids, server_id, now)
         return claimed
 
-    def _lane_values(self, lane: Lane, tasks: Sequence[str]) -> Any:
+    def _lane_values(self, lane: Lane, lost_below: int, tasks: Sequence[str]) -> Any:
         mark = 0 if lane.mark is None else to_microseconds(lane.mark)
-        return lambda now: (lane.queue, lane.priority, now, mark, *tasks)
+        return lambda now: (lane.queue, lane.priority, now, mark, lost_below, *tasks)
 
     def _take(
         self, driver: sqlite3.Connection, ids: list[int], server_id: int, now: int

@@ -79,7 +79,7 @@ class Statements:
             SELECT json_group_array(id) FROM (
                 SELECT id FROM {self._fetch}
                 WHERE {WAITING} AND queue = ? AND priority = ? AND run_at <= ? AND run_at >= ?
-                  AND task IN ({names})
+                  AND lost < ? AND task IN ({names})
                 ORDER BY run_at, id LIMIT ?)"""
 
     def insert_many(self, count: int) -> str:
@@ -102,7 +102,7 @@ class Statements:
         """What there is to know of so many jobs, as one JSON text."""
         return f"""
             SELECT json_group_array(json_array(id, claim, attempt, task, arguments, queue, priority,
-                                               run_at, recurring_id, due, options))
+                                               run_at, recurring_id, due, options, lost))
             FROM {self._job} WHERE id IN ({_repeated("?", count)})"""
 
     def succeed(self, count: int) -> str:
