@@ -87,13 +87,6 @@ WAYS = {
         end=signal.SIGINT,
         codes=INTERRUPTED,
     ),
-    "flask run --reload --no-debugger": Way(
-        (*RUN, "--reload", "--no-debugger"),
-        child=True,
-        end=signal.SIGINT,
-        codes=INTERRUPTED,
-        group=True,
-    ),
     "app.run": Way(script("run"), end=signal.SIGINT, codes=INTERRUPTED),
     "app.run in debug mode": Way(
         script("debug"), child=True, end=signal.SIGINT, codes=INTERRUPTED, group=True
@@ -315,45 +308,47 @@ def test_reloader_gives_its_child_a_moment_to_hand_back(
         assert service.live
 
 
-def test_reloader_that_is_interrupted_while_idle_signs_off(
-    tmp_path: Path, apps: Applications
-) -> None:
-    with ExitStack() as stack:
-        name = "flask run --debug"
-        service = start(stack, apps, tmp_path, name, WAYS[name])
-        service.wait_for_servers()
-
-        os.killpg(service.process.pid, signal.SIGINT)
-
-        service.process.wait()
-        assert service.live == []
+PATIENT = ("flask run", "waitress.serve", "flask recurring worker")
 
 
-@pytest.mark.parametrize("name", ["flask run", "waitress.serve", "flask recurring worker"])
-def test_second_signal_hurries(tmp_path: Path, apps: Applications, name: str) -> None:
-    with ExitStack() as stack:
-        service = start(stack, apps, tmp_path, name, WAYS[name], shutdown_timeout="60")
-        service.wait_for_servers()
-        job = service.enqueue("patient", 60)
-        wait_for_job(service.app, job, JobState.PROCESSING)
+@pytest.fixture(scope="module")
+def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Service]]:
+    """Ways of serving that were told to stop while they ran a job and had all the time for it."""
+    folder = tmp_path_factory.mktemp("hurried")
+    with ExitStack() as stack, Applications(folder) as apps:
+        services = {
+            name: start(stack, apps, folder, name, WAYS[name], shutdown_timeout="60")
+            for name in PATIENT
+        }
+        for service in services.values():
+            service.wait_for_servers()
+            service.jobs["running"] = service.enqueue("patient", 60)
+            wait_for_job(service.app, service.jobs["running"], JobState.PROCESSING)
+        for service in services.values():
+            service.process.send(signal.SIGTERM)
+        yield services
 
-        service.process.send(signal.SIGTERM)
-        # A job that is not taken shows that the stop has begun.
-        waiting = wait_for(lambda: _not_taken(service), timeout=10)
-        assert waiting is not None
-        assert service.process.exit_code is None
-        service.process.send(signal.SIGTERM)
 
-        service.process.wait(timeout=10)
-        assert service.live == []
-        assert job_of(service.app, job).state is JobState.ENQUEUED
-        assert job_of(service.app, waiting).state is JobState.ENQUEUED
+@pytest.mark.parametrize("name", PATIENT)
+def test_second_signal_hurries(hurried: Mapping[str, Service], name: str) -> None:
+    service = hurried[name]
+    # A job that is not taken shows that the stop has begun.
+    waiting = wait_for(lambda: _not_taken(service), timeout=10)
+    assert waiting is not None
+    assert service.process.exit_code is None
+
+    service.process.send(signal.SIGTERM)
+
+    service.process.wait(timeout=10)
+    assert service.live == []
+    assert job_of(service.app, service.jobs["running"]).state is JobState.ENQUEUED
+    assert job_of(service.app, waiting).state is JobState.ENQUEUED
 
 
 def _not_taken(service: Service) -> Job | None:
     job = service.enqueue("quick")
     try:
-        wait_for(lambda: job_of(service.app, job).state.finished, timeout=1.0)
+        wait_for(lambda: job_of(service.app, job).state.finished, timeout=0.7)
     except AssertionError:
         return job
     return None

@@ -119,7 +119,7 @@ def test_server_survives_a_restart_of_the_database(
 
     customer = threading.Thread(target=enqueue_on_and_on)
     customer.start()
-    long = shop.enqueue(3)
+    long = shop.enqueue(1.5)
     assert long is not None
     wait_for(lambda: len(jobs) > 100)
 

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Callable, Sized
 from datetime import timedelta
 
+import pytest
 from flask import Flask
 
 from flask_recurring import JobContext, JobState, Scheduler
+from flask_recurring.server import server
 from tests.applications import (
     Applications,
     binding_of,
@@ -61,7 +63,7 @@ def test_short_job_ends_and_a_long_one_is_handed_back(
         return "done"
 
     app = apps.make(scheduler, database_url, shutdown_timeout=1)
-    server = apps.start(app)
+    one = apps.start(app)
     jobs = [short.enqueue(), long.enqueue()]
     for job in jobs:
         wait_for_job(app, job, JobState.PROCESSING)
@@ -76,7 +78,7 @@ def test_short_job_ends_and_a_long_one_is_handed_back(
     assert [returned.started_at, returned.finished_at, returned.error] == [None] * 3
     (attempt,) = store_of(app).jobs.attempts(returned.id)
     assert (attempt.outcome, attempt.attempt, attempt.retry_at) == ("HandedBack", 1, None)
-    assert attempt.server == server.name
+    assert attempt.server == one.name
     assert store_of(app).servers.live() == []
 
     go_on.set()
@@ -175,17 +177,40 @@ def test_hurry_cuts_the_grace(apps: Applications, database_url: str) -> None:
         go_on.wait(60)
 
     app = apps.make(scheduler, database_url, shutdown_timeout=60)
-    server = apps.start(app)
+    one = apps.start(app)
     job = work.enqueue()
     wait_for_job(app, job, JobState.PROCESSING)
     stopping = in_background(lambda: stop(app))
-    wait_for(lambda: not server.running)
+    wait_for(lambda: not one.running)
 
-    server.hurry()
+    one.hurry()
     stopping.join(5)
     go_on.set()
 
     assert not stopping.is_alive()
+    assert job_of(app, job).state is JobState.ENQUEUED
+
+
+def test_reloader_waits_for_no_run(
+    apps: Applications, sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WERKZEUG_RUN_MAIN", "true")
+    scheduler = Scheduler()
+    go_on = threading.Event()
+
+    @scheduler.task()
+    def work() -> None:
+        go_on.wait(60)
+
+    app = apps.make(scheduler, sqlite_url, shutdown_timeout=60)
+    apps.start(app)
+    job = work.enqueue()
+    wait_for_job(app, job, JobState.PROCESSING)
+
+    took = stop(app)
+    go_on.set()
+
+    assert took < 1, "its parent waits for a quarter of a second"
     assert job_of(app, job).state is JobState.ENQUEUED
 
 
@@ -198,11 +223,11 @@ def test_server_takes_nothing_more_once_it_stops(apps: Applications, database_ur
         go_on.wait(60)
 
     app = apps.make(scheduler, database_url, shutdown_timeout=60)
-    server = apps.start(app)
+    one = apps.start(app)
     first = work.enqueue()
     wait_for_job(app, first, JobState.PROCESSING)
     stopping = in_background(lambda: stop(app))
-    wait_for(lambda: not server.running)
+    wait_for(lambda: not one.running)
     wait_for(lambda: not _thread("recurring-claimer"))
 
     second = work.enqueue()
@@ -231,8 +256,8 @@ def test_stops_under_load_lose_no_job_and_run_none_twice(
             runs[context.job_id] += 1
 
     app = apps.make(scheduler, database_url)
-    ids = scheduler.enqueue_many(work.call() for _ in range(1500))
-    for share in (200, 700, 1500):
+    ids = scheduler.enqueue_many(work.call() for _ in range(1000))
+    for share in (150, 400, 1000):
         apps.start(app)
         wait_for_count(runs, share)
         stop(app, grace=5)
@@ -273,8 +298,9 @@ def test_failure_during_the_grace_is_written_with_its_retry(
 
 
 def test_stop_ends_also_while_the_database_is_down(
-    apps: Applications, private_postgres: Cluster
+    apps: Applications, private_postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(server, "CLOSING", 1.0)
     scheduler = Scheduler()
     go_on = threading.Event()
 
@@ -289,7 +315,7 @@ def test_stop_ends_also_while_the_database_is_down(
     wait_for_job(app, job, JobState.PROCESSING)
     private_postgres.stop()
 
-    assert stop(app) < 20
+    assert stop(app) < 8
 
     go_on.set()
     private_postgres.start()

@@ -127,11 +127,11 @@ def test_tick_that_fell_due_during_a_deployment_still_comes(
 
 
 def test_schedule_that_changes_while_the_server_sleeps(
-    apps: Applications, database_url: str
+    apps: Applications, postgres_url: str
 ) -> None:
     scheduler = Scheduler()
     task = scheduler.task("work")(lambda: None)
-    app = apps.make(scheduler, database_url)
+    app = apps.make(scheduler, postgres_url)
     scheduler.add_or_update("job", task, "0 0 1 1 *")
     apps.start(app)
 
@@ -146,12 +146,10 @@ def test_schedule_that_changes_while_the_server_sleeps(
     assert len(jobs_of(app, "job")) == count
 
 
-def test_paused_job_has_no_ticks_and_makes_up_for_none(
-    apps: Applications, database_url: str
-) -> None:
+def test_paused_job_has_no_ticks_and_makes_up_for_none(apps: Applications, sqlite_url: str) -> None:
     scheduler = Scheduler()
     task = scheduler.recurring("job", EVERY_SECOND, name="work")(lambda: None)
-    app = apps.make(scheduler, database_url)
+    app = apps.make(scheduler, sqlite_url)
     apps.start(app)
     wait_for(lambda: jobs_of(app, "job"))
 
@@ -213,7 +211,7 @@ def test_tick_in_a_zone_is_due_by_its_clock(apps: Applications, database_url: st
 
 
 def test_long_run_does_not_keep_the_next_tick_from_coming(
-    apps: Applications, database_url: str
+    apps: Applications, sqlite_url: str
 ) -> None:
     scheduler = Scheduler()
     go_on = threading.Event()
@@ -222,7 +220,7 @@ def test_long_run_does_not_keep_the_next_tick_from_coming(
     def job() -> None:
         go_on.wait(10)
 
-    app = apps.make(scheduler, database_url)
+    app = apps.make(scheduler, sqlite_url)
     apps.start(app)
 
     wait_for(lambda: len(jobs_of(app, "job")) >= 2, timeout=4)

@@ -28,19 +28,25 @@ FILES = {
 
 
 @pytest.fixture(scope="module")
-def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+def said(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[str]]:
     """What mypy says about each of these files, outside of this project and without its settings.
 
     All in one run, since most of its time goes into what they import.
     """
     pytest.importorskip("mypy")
     folder = tmp_path_factory.mktemp("typing")
+    # What mypy found out about Flask and SQLAlchemy is kept for the next time, where pytest keeps
+    # anything.
+    cache = getattr(request.config, "cache", None)
+    kept = folder / "cache" if cache is None else cache.mkdir("mypy")
     for name, text in FILES.items():
         (folder / name).write_text(text)
     result = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", "--strict", "--config-file=", "--no-error-summary"),
-            *("--cache-dir", str(folder / "cache"), *FILES),
+            *("--cache-dir", str(kept), *FILES),
         ],
         capture_output=True,
         text=True,
