@@ -50,7 +50,7 @@ def fork() -> list[Any]:
     child.start()
     seen: list[Any] = receiver.recv()
     child.terminate()
-    child.join(1)
+    child.join(0.5)
     code = child.exitcode
     child.kill()
     child.join()
