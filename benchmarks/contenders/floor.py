@@ -13,6 +13,7 @@ import threading
 from typing import Any
 
 from flask_recurring.store import NewServer
+from flask_recurring.store.claim import LOST_LIMIT
 from flask_recurring.store.postgresql import literal, raw
 from flask_recurring.store.postgresql.statements import Statements
 
@@ -91,6 +92,7 @@ def work(dsn: str) -> None:
             "tasks": [nothing.name],
             "limit": BATCH,
             "server": server_id,
+            "lost_below": LOST_LIMIT,
         }
         while rows := connection.execute(statement, values, binary=True).fetchall():
             batches.put(rows)

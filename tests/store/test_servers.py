@@ -11,7 +11,8 @@ import sqlalchemy as sa
 
 from flask_recurring.job import JobState
 from flask_recurring.store import Store
-from flask_recurring.store.servers import KEPT, LOST_LIMIT, Others, Rescue
+from flask_recurring.store.claim import LOST_LIMIT
+from flask_recurring.store.servers import KEPT, Others, Rescue
 from tests.processes import Spawn
 from tests.store.conftest import Hire, OpenStore
 from tests.store.race import race

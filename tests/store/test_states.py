@@ -17,9 +17,8 @@ from hypothesis.stateful import (
 )
 
 from flask_recurring.store import Store
-from flask_recurring.store.claim import Claimed
+from flask_recurring.store.claim import LOST_LIMIT, Claimed
 from flask_recurring.store.completion import Outcome
-from flask_recurring.store.servers import LOST_LIMIT
 from tests.store.samples import new_job
 from tests.store.worker import Worker, setback, success
 

@@ -240,7 +240,7 @@ class SQLite:
                         (now - row[7]) / 1e6,
                         row[8],
                         None if row[9] is None else from_microseconds(row[9]),
-                        row[10],
+                        *row[10:],
                     )
                 )
                 for row in _ROWS.decode(rows)
@@ -387,7 +387,7 @@ def _ids(driver: sqlite3.Connection, sql: str, values: tuple[Any, ...]) -> list[
 
 _IDS = msgspec.json.Decoder(list[int])
 _ROWS = msgspec.json.Decoder(
-    list[tuple[int, int, int, str, str, str, int, int, str | None, int | None, str | None]]
+    list[tuple[int, int, int, str, str, str, int, int, str | None, int | None, str | None, int]]
 )
 
 
