@@ -151,21 +151,20 @@ class Claimer:
     def _give_back(self) -> None:
         jobs = self._stock.empty()
         if jobs:
+            given = [(job.id, job.claim) for job in jobs]
+            # Let go of first: if handing them back fails, they are found to be strays.
+            self._stock.written(given)
             with self._link.use() as connection:
-                self._driver.hand_back(connection, [(job.id, job.claim) for job in jobs])
+                self._driver.hand_back(connection, given)
                 for queue, priority in {(job.queue, job.priority) for job in jobs}:
                     self._driver.announce(connection, Hint(Topic.JOB, queue, priority))
-            self._stock.written([job.id for job in jobs])
 
     def _recover(self) -> None:
         """Give back what the database says is here and is not."""
         with self._link.use() as connection:
             held = self._stock.snapshot()
-            strays = [
-                (job_id, claim)
-                for job_id, claim in self._store.jobs.claimed_by(connection, self._server_id())
-                if held.get(job_id) != claim
-            ]
+            claimed = self._store.jobs.claimed_by(connection, self._server_id())
+            strays = [job for job in claimed if job not in held]
             if strays:
                 self._driver.hand_back(connection, strays)
         self._must_recover = False

@@ -136,8 +136,8 @@ class Completer:
         del self._successes[: len(successes)]
         del self._setbacks[: len(setbacks)]
         del self._entries[: len(entries)]
-        self._stock.written([run.id for run in successes])
-        self._stock.written([run.id for run in setbacks])
+        self._stock.written([(run.id, run.claim) for run in successes])
+        self._stock.written([(run.id, run.claim) for run in setbacks])
         if tallies:
             self._counts.clear()
             self._counted_at = time.monotonic()

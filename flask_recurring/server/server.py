@@ -253,7 +253,7 @@ class Server:
                 self.store.database.driver.announce(connection, Hint(Topic.ANY))
         except Exception as error:
             logger.warning("%d jobs could not be given back: %s", len(jobs), error)
-        self._stock.written([job_id for job_id, _ in jobs])
+        self._stock.written(jobs)
 
     def _sign_off(self) -> None:
         try:
@@ -306,7 +306,7 @@ class Server:
         """Begin anew, after others took this server for dead and its jobs over."""
         # What waits here belongs to others now. What runs can't be taken back, only asked to stop;
         # its end will be refused, because its claim has gone by.
-        self._stock.written([job.id for job in self._stock.empty()])
+        self._stock.written([(job.id, job.claim) for job in self._stock.empty()])
         for run in self._stock.runs():
             run.context.cancel(STOPPING)
         self.id = self.store.servers.sign_on(connection, self._new_server())

@@ -8,7 +8,7 @@ atomic, so that a job costs no lock.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import NamedTuple
@@ -37,8 +37,9 @@ class Stock:
     def __init__(self, threads: int) -> None:
         self.threads = threads
         self.inbox: SimpleQueue[Claimed | None] = SimpleQueue()
-        self.held: dict[int, int] = {}
-        """Claim of each job from its claim until its end is written."""
+        self.held: set[tuple[int, int]] = set()
+        """Each job with its claim, from the claim until its end is written. The same job may be
+        here again, under its next claim, before it is let go of under the one before."""
         self.unbegun: dict[int, Claimed] = {}
         """Each job from its claim until its run has begun: in the inbox, or just out of it."""
         self.running: dict[int, Run] = {}
@@ -54,7 +55,7 @@ class Stock:
         """Take in what was claimed."""
         self._waiting_since = time.monotonic()
         for job in jobs:
-            self.held[job.id] = job.claim
+            self.held.add((job.id, job.claim))
             self.unbegun[job.id] = job
             self.inbox.put(job)
 
@@ -86,10 +87,10 @@ class Stock:
             self._low = -1
             self.room_made.set()
 
-    def written(self, ids: Iterable[int]) -> None:
-        """Let go of jobs whose end is written."""
-        for id in ids:
-            self.held.pop(id, None)
+    def written(self, jobs: Iterable[tuple[int, int]]) -> None:
+        """Let go of jobs whose end is written, given by id and claim."""
+        for job in jobs:
+            self.held.discard(job)
 
     @property
     def waiting(self) -> int:
@@ -146,6 +147,6 @@ class Stock:
         """All that runs, at one moment."""
         return list(self.running.copy().values())
 
-    def snapshot(self) -> Mapping[int, int]:
+    def snapshot(self) -> set[tuple[int, int]]:
         """Ids and claims of all that is held, at one moment."""
         return self.held.copy()
