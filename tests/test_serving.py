@@ -68,6 +68,7 @@ class Way:
     asked: bool = False
     """Whether only the first request shows that it serves."""
     serves: bool = True
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 TERMINATED = frozenset({128 + signal.SIGTERM})
@@ -108,7 +109,11 @@ WAYS = {
     "an unknown WSGI server": Way(script("wsgiref"), asked=True, codes=TERMINATED),
     "flask recurring worker": Way((*FLASK, "recurring", "worker"), serves=False),
     "flask recurring worker, interrupted": Way(
-        (*FLASK, "recurring", "worker"), serves=False, end=signal.SIGINT
+        (*FLASK, "recurring", "worker"),
+        serves=False,
+        end=signal.SIGINT,
+        # What it says is for those that serve.
+        settings={"worker_enabled": "false"},
     ),
 }
 
@@ -174,7 +179,9 @@ def start(
     if "gunicorn" in command:
         command.append("--no-control-socket")
     process = stack.enter_context(
-        Process(command, log=place / "log", env=environment(url, **settings), cwd=ROOT)
+        Process(
+            command, log=place / "log", env=environment(url, **settings, **way.settings), cwd=ROOT
+        )
     )
     return Service(way, process, port, apps.make(served.scheduler, url, name=name))
 
