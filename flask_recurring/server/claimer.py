@@ -12,6 +12,11 @@ are slow for that reason, and only then, a lane is entered at the largest ``run_
 from it, and a *sweep* without marks comes along now and then, so that a job whose transaction
 committed late is found too. The sweep's interval grows with what it costs.
 
+**Suspects.** A job that has lost two servers may be what kills them, or was merely there. It is
+begun when all that was taken before has begun, nothing else is begun beside it for a moment, and
+no second one is taken until it has ended. So the job that ends its process is found, and not those
+that are taken along with it.
+
 **Taking turns.** When several idle hosts hear the same hint, the one that is busier, or had the
 last tick, waits for a moment, so that the load is shared.
 """
@@ -24,8 +29,10 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+import sqlalchemy as sa
+
 from ..store import Hint, Link, Store, Topic
-from ..store.claim import Claimed, Lane
+from ..store.claim import LOST_LIMIT, Claimed, Lane
 from .backoff import Backoff
 from .clock import Clock
 from .stock import Stock
@@ -44,6 +51,19 @@ LOOK_AGAIN = 0.004
 
 STALE = 1.0
 """Seconds after which jobs that wait behind slow ones are given back."""
+
+SUSPECT = LOST_LIMIT - 1
+"""Servers that a job has lost when it is run with care."""
+
+QUIET = 2.0
+"""Seconds that nothing is begun beside a suspect. What ends its process mostly does so at once."""
+
+SUSPECT_PAUSE = 0.02
+"""Seconds between two looks whether a suspect has ended."""
+
+RECOVER_INTERVAL = 10.0
+"""Seconds between two looks whether the database says that more is here than is. It may commit a
+claim long after the connection broke: what waits for a lock doesn't notice."""
 
 TURN = 0.03
 """Seconds that a host with the last tick lets others go first, also loaded ones."""
@@ -90,7 +110,12 @@ class Claimer:
         self._sweep_at = 0.0
         self._had_last_tick = False
         self._heard_of_tick = False
-        self._must_recover = False
+        self._suspect: tuple[int, int] | None = None
+        """Id and claim of the suspect that is held here."""
+        self._quiet_until = 0.0
+        self._emptying = False
+        """Whether nothing is taken until all that was taken has begun."""
+        self._recover_at = 0.0
         self._stopping = False
         self._backoff = Backoff("Taking jobs")
 
@@ -103,8 +128,7 @@ class Claimer:
                 pause = self._backoff.failed(error)
                 self._link.close()
                 # A claim may have been committed although its reply never came.
-                self._must_recover = True
-                self._survey_at = 0.0
+                self._recover_at = self._survey_at = self._look_at = 0.0
                 time.sleep(pause)
             else:
                 self._backoff.succeeded()
@@ -117,6 +141,10 @@ class Claimer:
         self._stock.room_made.set()
 
     def _step(self) -> None:
+        if time.monotonic() >= self._recover_at:
+            self._recover()
+        if self._waits_for_suspect():
+            return
         room = self._stock.room()
         if room == 0:
             self._wait_for_room()
@@ -125,8 +153,6 @@ class Claimer:
         if self._stopping:
             return  # what woke it may have been the word to stop
         moment = time.monotonic()
-        if self._must_recover:
-            self._recover()
         if moment >= self._survey_at:
             self._survey(moment)
         if hints:
@@ -135,6 +161,8 @@ class Claimer:
             self._look(room)
             return
         until = self._survey_at if self._look_at is None else min(self._look_at, self._survey_at)
+        if self._suspect is not None:
+            until = min(until, moment + SUSPECT_PAUSE)
         if not self._wakeup.wait(until - moment):
             return
         self._give_way()
@@ -151,24 +179,56 @@ class Claimer:
     def _give_back(self) -> None:
         jobs = self._stock.empty()
         if jobs:
-            given = [(job.id, job.claim) for job in jobs]
             # Let go of first: if handing them back fails, they are found to be strays.
-            self._stock.written(given)
+            self._stock.written([(job.id, job.claim) for job in jobs])
             with self._link.use() as connection:
-                self._driver.hand_back(connection, given)
-                for queue, priority in {(job.queue, job.priority) for job in jobs}:
-                    self._driver.announce(connection, Hint(Topic.JOB, queue, priority))
+                self._hand_back(connection, jobs)
 
     def _recover(self) -> None:
         """Give back what the database says is here and is not."""
+        moment = time.monotonic()
         with self._link.use() as connection:
             held = self._stock.snapshot()
             claimed = self._store.jobs.claimed_by(connection, self._server_id())
             strays = [job for job in claimed if job not in held]
             if strays:
                 self._driver.hand_back(connection, strays)
-        self._must_recover = False
-        self._look_at = 0.0
+                self._look_at = 0.0
+        self._recover_at = moment + RECOVER_INTERVAL
+
+    def _waits_for_suspect(self) -> bool:
+        """Whether nothing is to be taken for now because of one; then a moment has passed."""
+        if self._suspect is not None and self._suspect not in self._stock.held:
+            self._suspect, self._quiet_until, self._look_at = None, 0.0, 0.0
+        if self._emptying and not self._stock.unbegun:
+            self._emptying, self._look_at = False, 0.0
+        if self._stopping or not (self._emptying or time.monotonic() < self._quiet_until):
+            return False
+        if self._stock.stale(STALE):
+            self._give_back()
+        time.sleep(SUSPECT_PAUSE)
+        return True
+
+    def _set_suspect_apart(
+        self, connection: sa.Connection, jobs: Sequence[Claimed]
+    ) -> Sequence[Claimed]:
+        """Keep what comes before the first suspect, or the suspect alone; give back the rest."""
+        first = next(place for place, job in enumerate(jobs) if job.lost >= SUSPECT)
+        kept = jobs[:first]
+        if first == 0 and not self._stock.unbegun:
+            kept = jobs[:1]
+            self._suspect = (jobs[0].id, jobs[0].claim)
+            self._quiet_until = time.monotonic() + QUIET
+        else:
+            self._emptying = True
+        self._hand_back(connection, jobs[len(kept) :])
+        return kept
+
+    def _hand_back(self, connection: sa.Connection, jobs: Sequence[Claimed]) -> None:
+        if jobs:
+            self._driver.hand_back(connection, [(job.id, job.claim) for job in jobs])
+            for queue, priority in {(job.queue, job.priority) for job in jobs}:
+                self._driver.announce(connection, Hint(Topic.JOB, queue, priority))
 
     def _survey(self, moment: float) -> None:
         with self._link.use() as connection:
@@ -237,25 +297,29 @@ class Claimer:
             return
         sweeping = not self._slow or moment >= self._sweep_at
         with self._link.use() as connection:
-            jobs = self._driver.claim(
+            jobs: Sequence[Claimed] = self._driver.claim(
                 connection,
                 server_id=self._server_id(),
                 lanes=[Lane(lane.queue, lane.priority) for lane in lanes] if sweeping else lanes,
                 tasks=self._tasks(),
                 limit=room,
+                lost_below=LOST_LIMIT if self._suspect is None else SUSPECT,
             )
+            full = len(jobs) == room
+            if any(job.lost >= SUSPECT for job in jobs):
+                jobs, full = self._set_suspect_apart(connection, jobs), True
         cost = time.monotonic() - moment
         if sweeping:
             self._slow = cost > SLOW + SLOW_PER_JOB * len(jobs)
             self._sweep_at = moment + max(SWEEP_INTERVAL, SWEEP_COST * cost)
         self._stock.put(jobs)
-        self._note(jobs, exhausted=len(jobs) < room)
+        self._note(jobs, exhausted=not full)
         if jobs:
             self._had_last_tick = jobs[-1].due is not None
         elif self._heard_of_tick:
             self._had_last_tick = False  # another host has taken it
         self._heard_of_tick = False
-        if len(jobs) == room:
+        if full:
             self._look_at = 0.0
         elif jobs or foreseen:
             # By the database's clock it may be a hair earlier than was reckoned here.
