@@ -16,7 +16,11 @@ from ..job import Job, JobState
 from .count import CAP, Count
 from .database import Database
 from .page import Cursor
+from .pieces import pieces
 from .types import now
+
+LANES_AT_ONCE = 32
+"""Lanes that one statement reads. Each is a branch of it, and planners take long over many."""
 
 WAITING_STATES = (JobState.ENQUEUED, JobState.SCHEDULED)
 
@@ -105,22 +109,20 @@ class Listing:
         order = [column.asc() if ascending else column.desc() for column in key]
         statement = sa.select(*key).where(*conditions).order_by(*order).limit(limit)
         if state in WAITING_STATES and filters["recurring_id"] is None:
-            branches = [
-                statement.where(
-                    self._waiting, self._due[state], job.queue == queue, job.priority == priority
-                ).subquery()
-                for queue, priority in self._lanes(connection, filters["queue"])
-            ]
-            if not branches:
-                return []
-            merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
-            by_key = [merged.c[column.name] for column in key]
-            statement = (
-                sa.select(*by_key)
-                .order_by(*(column.asc() if ascending else column.desc() for column in by_key))
-                .limit(limit)
-            )
-        elif state in WAITING_STATES:
+            statement = statement.where(self._waiting, self._due[state])
+            rows: list[Any] = []
+            for lanes in pieces(self._lanes(connection, filters["queue"]), LANES_AT_ONCE):
+                branches = [
+                    statement.where(job.queue == queue, job.priority == priority).subquery()
+                    for queue, priority in lanes
+                ]
+                merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
+                by_key = [merged.c[column.name] for column in key]
+                order = [column.asc() if ascending else column.desc() for column in by_key]
+                rows += connection.execute(sa.select(*by_key).order_by(*order).limit(limit))
+            rows.sort(key=tuple, reverse=not ascending)
+            return [row[-1] for row in rows[:limit]]
+        if state in WAITING_STATES:
             statement = statement.where(self._waiting, self._due[state])
         elif state is JobState.PROCESSING:
             statement = statement.where(job.server_id.is_not(None))
@@ -133,35 +135,35 @@ class Listing:
     def counts(self, connection: sa.Connection) -> dict[JobState, Count]:
         """How many jobs are in each state, each counted up to the cap."""
         job = self._job.c
-        lanes = self._lanes(connection, None)
-        parts: dict[JobState, list[sa.Select[Any]]] = {state: [] for state in JobState}
-        for state in WAITING_STATES:
-            for queue, priority in lanes:
-                parts[state].append(
-                    sa.select(sa.literal(1)).where(
-                        self._waiting,
-                        self._due[state],
-                        job.queue == queue,
-                        job.priority == priority,
-                    )
-                )
-        parts[JobState.PROCESSING].append(
-            sa.select(sa.literal(1)).where(job.server_id.is_not(None))
-        )
-        for state in JobState:
-            if state.finished:
-                parts[state].append(
-                    sa.select(sa.literal(1)).where(
-                        job.state == state.value, job.finished_at.is_not(None)
-                    )
-                )
-        columns = [
-            sa.select(sa.func.count()).select_from(part.limit(CAP + 1).subquery()).scalar_subquery()
+        one = sa.select(sa.literal(1))
+        parts = [(JobState.PROCESSING, one.where(job.server_id.is_not(None)))]
+        parts += [
+            (state, one.where(job.state == state.value, job.finished_at.is_not(None)))
             for state in JobState
-            for part in parts[state]
+            if state.finished
         ]
-        found = iter(connection.execute(sa.select(*columns)).one())
-        return {state: Count.of(sum(next(found) for _ in parts[state])) for state in JobState}
+        parts += [
+            (
+                state,
+                one.where(self._waiting, self._due[state]).where(
+                    job.queue == queue, job.priority == priority
+                ),
+            )
+            for queue, priority in self._lanes(connection, None)
+            for state in WAITING_STATES
+        ]
+        found = dict.fromkeys(JobState, 0)
+        for some in pieces(parts, 2 * LANES_AT_ONCE):
+            counted = [
+                sa.select(sa.func.count())
+                .select_from(part.limit(CAP + 1).subquery())
+                .scalar_subquery()
+                for _, part in some
+            ]
+            numbers = connection.execute(sa.select(*counted)).one()
+            for (state, _), number in zip(some, numbers, strict=True):
+                found[state] += number
+        return {state: Count.of(number) for state, number in found.items()}
 
     def _lanes(self, connection: sa.Connection, queue: str | None) -> list[tuple[str, int]]:
         survey = self._database.driver.survey(connection)
