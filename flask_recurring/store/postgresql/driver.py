@@ -31,6 +31,7 @@ from ..claim import LOST_LIMIT, Claimed, Lane, Survey
 from ..completion import Outcome, Setback, Success, state_after
 from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
+from ..pieces import pieces
 from ..schema import Tables
 from .connection import is_pooled, keep_alive, raw
 from .statements import Statements
@@ -40,6 +41,9 @@ HINT_INTERVAL = 0.003
 
 PRESENCE = "pid || ' ' || to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
 """Names a backend for all time, in the same words for sessions of every time zone."""
+
+LANES_AT_ONCE = 32
+"""Lanes of one claim's statement: planning takes the square of their number in time."""
 
 COPY_TYPES = [
     "int8",
@@ -248,6 +252,22 @@ class PostgreSQL:
         tasks: Sequence[str],
         limit: int,
         lost_below: int = LOST_LIMIT,
+    ) -> list[Claimed]:
+        claimed: list[Claimed] = []
+        for some in pieces(lanes, LANES_AT_ONCE):
+            if len(claimed) < limit:
+                room = limit - len(claimed)
+                claimed += self._claim(connection, server_id, some, tasks, room, lost_below)
+        return claimed
+
+    def _claim(
+        self,
+        connection: sa.Connection,
+        server_id: int,
+        lanes: Sequence[Lane],
+        tasks: Sequence[str],
+        limit: int,
+        lost_below: int,
     ) -> list[Claimed]:
         values: dict[str, Any] = {
             "tasks": list(tasks),
