@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -187,12 +188,19 @@ def test_queues_take_precedence_as_their_lanes_are_passed(store: Store, worker: 
 
 
 def test_many_lanes(store: Store, worker: Worker) -> None:
-    lanes = [Lane(f"q{number % 20}", number // 20) for number in range(200)]
+    """As when an application gives each job a priority of its own."""
+    count = 2_000
+    lanes = [Lane(f"q{number % 20}", number // 20) for number in range(count)]
     found = store.jobs.insert_many(
         new_job(queue=lane.queue, priority=lane.priority) for lane in lanes
     )
-    assert ids(worker.claim(150, lanes)) == found[:150]
-    assert ids(worker.claim(150, lanes)) == found[150:]
+    assert len(worker.lanes()) == count
+    moment = time.monotonic()
+    assert ids(worker.claim(10, lanes)) == found[:10]
+    assert ids(worker.claim(1_500, lanes)) == found[10:1_510]
+    assert ids(worker.claim(1_500, lanes)) == found[1_510:]
+    assert worker.claim(10, lanes) == []
+    assert time.monotonic() - moment < 15
 
 
 # -- marks

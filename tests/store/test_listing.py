@@ -325,6 +325,21 @@ def test_counting_stops_at_the_cap(store: Store) -> None:
     assert counts[JobState.SCHEDULED] == Count(0)
 
 
+def test_lists_and_counts_of_very_many_lanes(store: Store) -> None:
+    count = 1_100
+    at = base(JobState.SCHEDULED)
+    rows = [row(JobState.SCHEDULED, at + n % 7 * ONE, priority=n) for n in range(count)]
+    fill(store, [*rows, *(row(JobState.ENQUEUED, MOMENT, priority=-n) for n in range(50))])
+    counts = store.jobs.counts()
+    assert counts[JobState.SCHEDULED] == Count(count)
+    assert counts[JobState.ENQUEUED] == Count(50)
+    wanted = [n for _, n in sorted((entry["run_at"], n) for n, entry in enumerate(rows))]
+    down = walk_down(store, JobState.SCHEDULED, 600)
+    assert [job.priority for page in down for job in page.items] == wanted
+    up = walk_up(store, JobState.SCHEDULED, 600, down[-1])
+    assert [job.priority for page in up[::-1] for job in page.items] == wanted
+
+
 def test_a_count_reads_as_a_number() -> None:
     assert str(Count(0)) == "0"
     assert str(Count(1234)) == "1,234"
