@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class StoreUnavailable(RecurringError):
-    """The database can't be reached, or went away during the call."""
+    """The database can't be reached, went away during the call, or takes no writes."""
 
 
 class Database:
@@ -93,6 +93,10 @@ class Database:
         with translated(), self.engine.connect() as connection:
             try:
                 yield connection
+            except sa.exc.DBAPIError as error:
+                if takes_no_writes(error.orig):
+                    raise self._read_only(error.orig, connection) from error
+                raise
             except self.engine.dialect.loaded_dbapi.Error as error:
                 # From a hand-written statement, which goes past SQLAlchemy.
                 raise self._known(error, connection) from error
@@ -110,7 +114,21 @@ class Database:
         if dialect.is_disconnect(error, driver, None):  # type: ignore[arg-type]
             quietly(connection.invalidate)
             return StoreUnavailable(f"the job database can't be reached: {error}")
+        if takes_no_writes(error):
+            return self._read_only(error, connection)
         return sa.exc.DBAPIError.instance("", (), error, dialect.loaded_dbapi.Error)
+
+    def _read_only(
+        self, error: BaseException | None, connection: sa.Connection
+    ) -> StoreUnavailable:
+        """The error of a database that takes no writes; no connection to it is used again.
+
+        One that was opened while a database or role was set to be read-only stays so for its life,
+        and so does one to a server that has become a standby.
+        """
+        quietly(connection.invalidate)
+        self.bare_engine.dispose()
+        return StoreUnavailable(f"the job database takes no writes: {error}")
 
     def clock(self, connection: sa.Connection) -> datetime:
         """The database's own time. The host's is never used: hosts differ."""
@@ -212,6 +230,11 @@ def translated() -> Iterator[None]:
         if error.statement is None or error.connection_invalidated:
             raise StoreUnavailable(f"the job database can't be reached: {error.orig}") from error
         raise
+
+
+def takes_no_writes(error: BaseException | None) -> bool:
+    """Whether it is PostgreSQL's error for writing in a session that may only read."""
+    return getattr(error, "sqlstate", None) == "25006"
 
 
 def quietly(call: Callable[[], Any]) -> None:
