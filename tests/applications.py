@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -27,6 +28,9 @@ QUICK: dict[str, Any] = {
     "RECURRING_WORKERS": 4,
 }
 """Settings with which tests wait less. Servers run when a test starts them, and only then."""
+
+HAIR = timedelta(milliseconds=1)
+"""By how much SQLite's times may be wrong: it counts in whole milliseconds."""
 
 
 class Applications:
