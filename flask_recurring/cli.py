@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from datetime import datetime, timedelta
 from functools import wraps
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, ParamSpec, TypeVar
 
@@ -49,21 +50,33 @@ def worker() -> None:
     """Take and run jobs, without a web server, until SIGTERM or SIGINT."""
     binding = current_binding()
     server = binding.start_server()
-    asked = threading.Event()
+    # The one thing that a signal's handler may do at any moment, whatever it interrupts.
+    signals: SimpleQueue[int] = SimpleQueue()
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        if asked.is_set():
-            server.hurry()
-        asked.set()
+    def ask(number: int, frame: FrameType | None) -> None:
+        signals.put(number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+        signal.signal(number, ask)
     click.echo(f"Server {server.name} is starting. Stop it with Ctrl-C.")
-    # A wait without an end would not let the signal's handler run on every platform.
-    while not asked.wait(3600):
+    while not _asked(signals, 3600.0):
+        # A wait without an end would not let the signal's handler run on every platform.
         pass
     click.echo("Stopping: runs may come to their end. Once more to give them back at once.")
-    binding.stop_server()
+    stopping = threading.Thread(target=binding.stop_server, name="recurring-stop", daemon=True)
+    stopping.start()
+    while stopping.is_alive():
+        if _asked(signals, 0.05):
+            server.hurry()
+
+
+def _asked(signals: SimpleQueue[int], timeout: float) -> bool:
+    """Whether a signal came within so many seconds."""
+    try:
+        signals.get(timeout=timeout)
+    except Empty:
+        return False
+    return True
 
 
 @commands.command("init-db")

@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 from flask import Response, request, url_for
-from flask_htmx import HTMX
+from flask_htmx import HTMX  # type: ignore[import-untyped]
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from ..access import Access

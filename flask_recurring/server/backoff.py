@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import random
+
+from ..chance import chance
 
 logger = logging.getLogger("flask_recurring")
 
@@ -28,7 +29,7 @@ class Backoff:
             )
             logger.debug("%s failed", self._what, exc_info=error)
         longest = min(LONGEST, FIRST * 2 ** min(self._failures - 1, 10))
-        return random.uniform(longest / 2, longest)
+        return chance.uniform(longest / 2, longest)
 
     def succeeded(self) -> None:
         """Note that it works."""

@@ -24,13 +24,13 @@ last tick, waits for a moment, so that the load is shared.
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import sqlalchemy as sa
 
+from ..chance import chance
 from ..store import Hint, Link, Store, Topic
 from ..store.claim import LOST_LIMIT, Claimed, Lane
 from .backoff import Backoff
@@ -252,7 +252,7 @@ class Claimer:
                 else:
                     self._due_at = min(self._due_at, due)
         cost = time.monotonic() - before
-        pause = max(self._poll_interval * random.uniform(0.8, 1.2), SWEEP_COST * cost)
+        pause = max(self._poll_interval * chance.uniform(0.8, 1.2), SWEEP_COST * cost)
         self._survey_at = moment + pause
         if self._due_at < math.inf:
             look_at = self._due_at if self._look_at is None else self._look_at
@@ -282,7 +282,7 @@ class Claimer:
         if self._had_last_tick:
             pause += TURN
         if pause > 0:
-            time.sleep(pause + random.uniform(0, BUSY_TURN / 2))
+            time.sleep(pause + chance.uniform(0, BUSY_TURN / 2))
 
     def _look(self, room: int) -> None:
         moment = time.monotonic()
@@ -340,7 +340,7 @@ class Claimer:
     def _in_order(self) -> list[Lane]:
         """Lanes by the queues' precedence and by priority; equals in an order drawn anew."""
         lanes = list(self._lanes.values())
-        random.shuffle(lanes)
+        chance.shuffle(lanes)
         rest = self._rank.get("*", 0)
         lanes.sort(key=lambda lane: (self._rank.get(lane.queue, rest), lane.priority))
         return lanes

@@ -7,12 +7,12 @@ back.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from ..chance import chance
 from ..store import Hint, Store, Topic
 from .backoff import logger
 from .runner import DELETED
@@ -61,7 +61,7 @@ class Heart:
         if moment - self._last_beat > self._silence:
             self._beating_since = moment
         self._last_beat = moment
-        self.next_at = moment + self._interval * random.uniform(0.9, 1.0)
+        self.next_at = moment + self._interval * chance.uniform(0.9, 1.0)
         if self._stock.running:
             self._ask_to_stop(connection, server_id)
         self._look_after_others(connection, server_id, moment)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 import time
 from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
 
+from ..chance import chance
 from ..job import JobState
 from ..store import Store
 from .backoff import logger
@@ -35,14 +35,14 @@ class Janitor:
 
     def __init__(self, store: Store, retention: Retention) -> None:
         # Not all at once: servers that start together would all look at the same moment.
-        self.next_at = time.monotonic() + random.uniform(1, INTERVAL / 4)
+        self.next_at = time.monotonic() + chance.uniform(1, INTERVAL / 4)
         self._store = store
         self._retention = retention
         self._behind = False
 
     def perform(self, connection: sa.Connection) -> None:
         """Delete one chunk of each kind, if it is this server's turn."""
-        self.next_at = time.monotonic() + INTERVAL * random.uniform(0.5, 1.0)
+        self.next_at = time.monotonic() + INTERVAL * chance.uniform(0.5, 1.0)
         if not self._behind and not self._store.chores.take_turn(connection, "clean", INTERVAL):
             return
         # One chunk a time, so that a beat or a tick that falls due meanwhile is not kept waiting.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 import msgspec
 
 from ..arguments import encode_result
+from ..chance import chance
 from ..console import Console, current_console
 from ..context import JobContext, current_context
 from ..errors import ConfigurationError, JobCancelled
@@ -30,8 +30,6 @@ from .stock import Run, Stock
 STOPPING = "the server is stopping"
 DELETED = "the job was deleted"
 TIMED_OUT = "the run took longer than its time limit"
-
-_rng = random.Random()
 
 LONGEST_MESSAGE = 2_000
 LONGEST_TRACEBACK = 100_000
@@ -154,7 +152,7 @@ class Runner:
         if outcome is Outcome.FAILED:
             retry = self._retry(job, options)
             if job.attempt <= retry.attempts:
-                retry_in = retry.delay(job.attempt, _rng)
+                retry_in = retry.delay(job.attempt, chance)
             logger.warning(
                 "Job %d (%s), attempt %d: %s%s",
                 job.id,

@@ -7,7 +7,6 @@ which row. A server ticks only for tasks that it knows; the others' are for thos
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
+from ..chance import chance
 from ..cron import CronExpression
 from ..store import Hint, Store, Topic
 from ..store.driver import Due
@@ -74,7 +74,7 @@ class Ticker:
         if nearest is not None:
             pause = (nearest - now).total_seconds()
             if pause <= 0 and ticked == 0 and self._waited_for_others:
-                pause = OTHERS_TURN * random.uniform(0.5, 1.5)
+                pause = OTHERS_TURN * chance.uniform(0.5, 1.5)
             self._waited_for_others = pause <= 0
             self._due_at = moment + pause
         self.next_at = min(self.next_at, moment + min(pause, LONGEST_SLEEP))

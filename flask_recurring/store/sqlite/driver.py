@@ -15,7 +15,6 @@ A server's sign of life is a lock on a file: see ``presence``.
 from __future__ import annotations
 
 import contextlib
-import random
 import sqlite3
 import threading
 import time
@@ -27,6 +26,7 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 
+from ...chance import chance
 from ..claim import LOST_LIMIT, Claimed, Lane, Survey
 from ..completion import Outcome, Setback, Success, state_after
 from ..driver import Accepted, Due, Entry, NewJob, Tally
@@ -68,7 +68,7 @@ class SQLite:
             except sa.exc.OperationalError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(random.uniform(0.01, 0.05))
+                time.sleep(chance.uniform(0.01, 0.05))
 
     @contextmanager
     def migrating(self, connection: sa.Connection, schema: str) -> Iterator[None]:
@@ -337,7 +337,7 @@ class SQLite:
             if remaining <= 0:
                 return []
             # Irregular on purpose, so that of two hosts not always the same one looks first.
-            time.sleep(min(remaining, random.uniform(0.5, 1.5) * LOOK_INTERVAL))
+            time.sleep(min(remaining, chance.uniform(0.5, 1.5) * LOOK_INTERVAL))
         connection.info["data_version"] = version
         return [Hint(Topic.ANY)]
 
