@@ -216,16 +216,17 @@ def test_reloader_waits_for_no_run(
 
 def test_server_takes_nothing_more_once_it_stops(apps: Applications, database_url: str) -> None:
     scheduler = Scheduler()
-    go_on = threading.Event()
+    begun, go_on = threading.Event(), threading.Event()
 
     @scheduler.task()
     def work() -> None:
+        begun.set()
         go_on.wait(60)
 
     app = apps.make(scheduler, database_url, shutdown_timeout=60)
     one = apps.start(app)
     first = work.enqueue()
-    wait_for_job(app, first, JobState.PROCESSING)
+    assert begun.wait(10)
     stopping = in_background(lambda: stop(app))
     wait_for(lambda: not one.running)
     wait_for(lambda: not _thread("recurring-claimer"))
