@@ -102,6 +102,8 @@ class Completer:
                 time.sleep(pause)
             else:
                 self._backoff.succeeded()
+        # Also when the server did not wait for it, since the database was down.
+        self._link.close()
 
     def _step(self) -> None:
         if not self._pending():
