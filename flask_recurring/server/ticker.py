@@ -19,6 +19,7 @@ from ..cron import CronExpression
 from ..store import Hint, Store, Topic
 from ..store.driver import Due
 from ..store.recurring import DueRow
+from .backoff import logger
 from .clock import Clock
 
 BATCH = 250
@@ -47,6 +48,8 @@ class Ticker:
         self.next_at = 0.0
         self._due_at = 0.0
         self._waited_for_others = False
+        # Left to others from then on, lest one bad row keep all the good ones from ticking.
+        self._unreadable: set[str] = set()
         self._store = store
         self._clock = clock
         self._tasks = tasks
@@ -61,13 +64,17 @@ class Ticker:
             self.next_at = min(self.next_at, time.monotonic() + LONGEST_SLEEP)
             return
         # Woken by the clock: what was foreseen is due. Woken by anything else: look what there is.
-        ticked = self._tick(connection, tasks) if time.monotonic() >= self._due_at else 0
+        if time.monotonic() >= self._due_at:
+            ticked = self._tick(connection, tasks)
+        else:
+            ticked = 0
+            self._unreadable.clear()  # it may have been mended
         self._due_at = math.inf
         if ticked == BATCH:
             self.next_at = self._due_at = 0.0
             return
         before = time.monotonic()
-        now, nearest = self._store.recurring.nearest(connection, tasks)
+        now, nearest = self._store.recurring.nearest(connection, tasks, self._unreadable)
         moment = (before + time.monotonic()) / 2
         self._clock.set(now, moment)
         pause = LONGEST_SLEEP
@@ -82,21 +89,29 @@ class Ticker:
     def _tick(self, connection: sa.Connection, tasks: Sequence[str]) -> int:
         driver = self._store.database.driver
         with driver.transaction(connection):
-            rows = self._store.recurring.lock_due(connection, tasks, BATCH)
-            if rows:
-                self._store.recurring.write_ticks(connection, [self._due(row) for row in rows])
+            rows = self._store.recurring.lock_due(connection, tasks, BATCH, self._unreadable)
+            due = [tick for row in rows if (tick := self._due(row)) is not None]
+            if due:
+                self._store.recurring.write_ticks(connection, due)
         if self._tell is not None:
             for queue, priority in {(row.queue, row.priority) for row in rows}:
                 self._tell(Hint(Topic.TICK, queue, priority))
         return len(rows)
 
-    def _due(self, row: DueRow) -> Due:
-        cron, zone = CronExpression(row.cron), ZoneInfo(row.timezone)
-        due = latest(cron, zone, row.next_at, row.now)
+    def _due(self, row: DueRow) -> Due | None:
+        """The row's tick; None if this host can't read the row, which others perhaps can."""
+        try:
+            cron, zone = CronExpression(row.cron), ZoneInfo(row.timezone)
+            due = latest(cron, zone, row.next_at, row.now)
+            following = cron.next(due, zone)
+        except Exception as error:
+            logger.error("The recurring job %r can't be ticked by this host: %s", row.id, error)
+            self._unreadable.add(row.id)
+            return None
         return Due(
             recurring_id=row.id,
             due=due,
-            next_at=cron.next(due, zone),
+            next_at=following,
             task=row.task,
             arguments=row.arguments,
             queue=row.queue,

@@ -7,7 +7,7 @@ the next due time. If it dies on the way nothing has happened, and the next one 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -268,34 +268,49 @@ class Recurring:
     # -- ticking
 
     def nearest(
-        self, connection: sa.Connection, tasks: Sequence[str]
+        self, connection: sa.Connection, tasks: Sequence[str], without: Collection[str] = ()
     ) -> tuple[datetime, datetime | None]:
-        """The database's time, and when the first recurring job of these tasks is due."""
+        """The database's time, and when the first recurring job of these tasks is due.
+
+        :param without: ids of recurring jobs to look past.
+        """
         row = self._row.c
         statement = (
             sa.select(now(), row.next_at)
-            .where(row.next_at.is_not(None), row.task.in_(tasks))
+            .where(row.next_at.is_not(None), row.task.in_(tasks), *self._but(without))
             .order_by(row.next_at)
             .limit(1)
         )
         found = connection.execute(statement).first()
         return (found[0], found[1]) if found else (self._database.clock(connection), None)
 
-    def lock_due(self, connection: sa.Connection, tasks: Sequence[str], limit: int) -> list[DueRow]:
+    def lock_due(
+        self,
+        connection: sa.Connection,
+        tasks: Sequence[str],
+        limit: int,
+        without: Collection[str] = (),
+    ) -> list[DueRow]:
         """Lock due recurring jobs of these tasks, stepping over those that others have locked.
 
         Call it within a transaction.
+
+        :param without: ids of recurring jobs to look past.
         """
         row = self._row.c
         columns = [row[name] for name in DueRow.__dataclass_fields__ if name != "now"]
         statement = (
             sa.select(*columns, now().label("now"))
             .where(row.next_at.is_not(None), row.next_at <= now(), row.task.in_(tasks))
+            .where(*self._but(without))
             .order_by(row.next_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
         return [DueRow(**found) for found in connection.execute(statement).mappings()]
+
+    def _but(self, without: Collection[str]) -> list[sa.ColumnElement[bool]]:
+        return [self._row.c.id.not_in(sorted(without))] if without else []
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
         """Write ticks with their jobs and move the rows on, within the same transaction."""

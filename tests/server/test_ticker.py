@@ -189,6 +189,31 @@ def _finished(app: Flask, id: str) -> Job | None:
     return next((job for job in jobs_of(app, id) if job.state.finished), None)
 
 
+def test_row_that_this_host_cannot_read_keeps_no_other_from_ticking(
+    apps: Applications, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    scheduler = Scheduler()
+    bad, good = threading.Event(), threading.Event()
+    scheduler.recurring("bad", EVERY_SECOND, name="bad")(lambda: bad.set())
+    scheduler.recurring("good", EVERY_SECOND, name="good")(lambda: good.set())
+    app = apps.make(scheduler, database_url)
+    apps.start(app)
+    wait_for(bad.is_set)
+
+    database = store_of(app).database
+    row = database.tables.recurring_job
+    with database.connect() as connection:
+        connection.execute(sa.update(row).where(row.c.id == "bad").values(timezone="No/Where"))
+    wait_for(lambda: "'bad' can't be ticked by this host" in caplog.text)
+    good.clear()
+    wait_for(good.is_set)
+    with database.connect() as connection:
+        connection.execute(sa.update(row).where(row.c.id == "bad").values(timezone="UTC"))
+    bad.clear()
+    scheduler.binding_of(app).store.recurring.pause("good")  # any change makes it look again
+    wait_for(bad.is_set)
+
+
 def test_tick_in_a_zone_is_due_by_its_clock(apps: Applications, database_url: str) -> None:
     scheduler = Scheduler()
 
