@@ -21,6 +21,7 @@ from flask import Flask
 from flask_recurring import Job, JobState
 from tests.applications import Applications, job_of, store_of, wait_for_job
 from tests.apps import served
+from tests.apps.bound import BOUND
 from tests.postgres import Server
 from tests.processes import Process, free_port
 from tests.waiting import wait_for
@@ -73,7 +74,7 @@ def start(
         port = free_port()
         processes[name] = stack.enter_context(
             Process(
-                [part.format(port=port) for part in command],
+                [*BOUND, *(part.format(port=port) for part in command)],
                 log=folder / f"{name}.log",
                 env={
                     "PYTHONPATH": str(ROOT),

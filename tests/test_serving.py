@@ -31,6 +31,7 @@ from tests.applications import (
     wait_for_job,
 )
 from tests.apps import served
+from tests.apps.bound import BOUND
 from tests.processes import Process, free_port
 from tests.waiting import wait_for
 
@@ -175,7 +176,7 @@ def start(
     place.mkdir()
     port = free_port()
     url = f"sqlite:///{place / 'recurring.sqlite3'}"
-    command = [part.format(port=port) for part in way.command]
+    command = [*BOUND, *(part.format(port=port) for part in way.command)]
     if "gunicorn" in command:
         command.append("--no-control-socket")
     process = stack.enter_context(
@@ -390,7 +391,7 @@ def quiet(
         for number, (name, (command, text)) in enumerate(QUIETLY.items()):
             url = f"sqlite:///{folder}/{number}.sqlite3"
             process = subprocess.Popen(
-                command,
+                [*BOUND, *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,

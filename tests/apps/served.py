@@ -17,6 +17,7 @@ import click
 from flask import Flask
 
 from flask_recurring import JobContext, Scheduler
+from tests.apps.bound import bind
 
 scheduler = Scheduler()
 
@@ -74,6 +75,8 @@ if os.environ.get("TICKING"):
 
 
 def create_app() -> Flask:
+    # The children of a reloader and of gunicorn load it too.
+    bind()
     app = Flask(__name__)
     app.config.from_prefixed_env()
     scheduler.init_app(app)
