@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 from flask import Flask, current_app
 
+from .declarations import Declarations
 from .errors import ConfigurationError
 from .job import Job
-from .recurring import Definition
 from .server import Server, ServerConfig, Workload
 from .server.janitor import Retention
 from .settings import Settings
@@ -59,7 +59,7 @@ class Binding:
         self._db = db
         self._store: Store | None = None
         self._lock = threading.RLock()
-        self._defined: list[Definition] | None = None
+        self.declarations = Declarations(scheduler, self.ready_store, app.name)
 
     @property
     def authorization(self) -> tuple[Callable[..., Any], ...]:
@@ -207,10 +207,7 @@ class Binding:
 
     def define(self) -> None:
         """Write the recurring jobs that the code declares, unless it was done already."""
-        definitions = self.scheduler.definitions()
-        if self._defined != definitions:
-            self.ready_store().recurring.save(definitions)
-            self._defined = definitions
+        self.declarations.write()
 
     # -- the server
 
@@ -226,7 +223,9 @@ class Binding:
                 # Made now, lest a run be the first to ask for it: Flask would find the handler that
                 # takes a run's lines into its console, and give its logger none of its own.
                 _ = self.app.logger
-                self.server = Server(self.store, self._workload(), self._config(), self.define)
+                self.server = Server(
+                    self.store, self._workload(), self._config(), self.declarations
+                )
                 self.server.start()
             return self.server
 
@@ -275,6 +274,7 @@ class Binding:
     def after_fork(self) -> None:
         """Forget, in a child process, what belongs to the parent."""
         self._lock = threading.RLock()
+        self.declarations.after_fork()
         self.server = None
         if self._store is not None:
             self._store.database.after_fork()

@@ -5,22 +5,34 @@ from __future__ import annotations
 import difflib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
+from datetime import datetime, timedelta
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    Unpack,
+    cast,
+    overload,
+)
 from weakref import WeakSet
-from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, has_app_context
 
 from .access import Hook
 from .binding import BINDING, EXTENSION, Binding
 from .context import JobContext
-from .cron import CronExpression
+from .definition import Definition
 from .errors import ConfigurationError, UnknownTaskError
 from .job import Job, JobState
 from .names import validate_id, validate_queue
-from .recurring import Definition, RecurringJob
+from .overrides import Overrides, checked, checked_names
+from .policy import Policies, Policy
+from .recurring import RecurringJob
 from .retry import Retry, RetryPolicy
+from .schedule import Schedule
 from .serving import watch
 from .settings import Settings
 from .store import NewJob, Recurring
@@ -34,6 +46,9 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+APPLICATION = "the application"
+"""Who did it, if nobody says otherwise."""
+
 FINISHED = (JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED)
 
 
@@ -46,6 +61,21 @@ class Decorator(Protocol):
     def __call__(self, function: Callable[Concatenate[JobContext, P], R], /) -> Task[P, R]: ...
     @overload
     def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
+
+
+class RecurringOptions(Policies, total=False):
+    """Options of ``Scheduler.recurring`` and ``add_or_update``; the former explains them."""
+
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any] | None
+    timezone: str
+    start: datetime | None
+    end: datetime | None
+    allow_never: bool
+    queue: str | None
+    priority: int | None
+    retry: Retry
+    timeout: timedelta | float | None
 
 
 class Scheduler:
@@ -69,6 +99,8 @@ class Scheduler:
     ) -> None:
         self.tasks: dict[str, Task[..., Any]] = {}
         self.hooks: list[Hook] = []
+        self.revision = 0
+        """Another number after each declaration of a recurring job."""
         self._definitions: dict[str, tuple[Task[..., Any], Definition]] = {}
         self._connection_factory = connection_factory
         # Each is kept by its application, and is gone with it.
@@ -141,19 +173,37 @@ class Scheduler:
 
         return cast(Decorator, decorate)
 
+    @overload
+    def recurring(
+        self, id: str, cron: str, *, name: str | None = None, **options: Unpack[RecurringOptions]
+    ) -> Decorator: ...
+    @overload
     def recurring(
         self,
         id: str,
-        cron: str,
         *,
+        every: timedelta,
+        name: str | None = None,
+        **options: Unpack[RecurringOptions],
+    ) -> Decorator: ...
+    def recurring(
+        self,
+        id: str,
+        cron: str | None = None,
+        *,
+        every: timedelta | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         timezone: str = "UTC",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        allow_never: bool = False,
         name: str | None = None,
         queue: str | None = None,
         priority: int | None = None,
         retry: Retry = None,
         timeout: timedelta | float | None = None,
+        **policies: Unpack[Policies],
     ) -> Decorator:
         """Register a function as a task, if it isn't one, and give it a schedule.
 
@@ -163,11 +213,19 @@ class Scheduler:
         :param id: names the recurring job in the database. The same id in two applications is one
             recurring job, and the one written last stands.
         :param cron: five fields, six with the seconds first, or a macro such as ``@hourly``.
+        :param every: in place of ``cron`` an interval, counted from 1970 in UTC.
         :param args: what the function is called with, and ``kwargs`` likewise.
         :param timezone: IANA name of the zone that the expression is meant in.
+        :param start: an aware datetime before which nothing is due; ``end``: likewise, after which.
+        :param allow_never: take an expression that never fires.
+        :param policies: ``misfire``, ``misfire_limit``, ``misfire_grace``, ``overlap``, ``jitter``
+            and ``keep``; see ``policy.Policies``.
         """
         validate_id(id, "recurring job id")
-        _check_schedule(cron, timezone)
+        schedule = Schedule.of(
+            cron, every, timezone=timezone, start=start, end=end, allow_never=allow_never
+        )
+        policy = Policy.of(**policies)
         defaults = TaskOptions.of(
             queue="default" if queue is None else queue,
             priority=0 if priority is None else priority,
@@ -191,8 +249,8 @@ class Scheduler:
                 _definition(
                     task,
                     id,
-                    cron,
-                    timezone,
+                    schedule,
+                    policy,
                     args,
                     kwargs or {},
                     queue=queue,
@@ -228,7 +286,8 @@ class Scheduler:
 
     def _declare(self, task: Task[..., Any], definition: Definition) -> None:
         with self._lock:
-            self._definitions = self._definitions | {definition.id: (task, definition)}
+            self._definitions[definition.id] = (task, definition)
+            self.revision += 1
         for binding in list(self._bindings):
             if binding.server is not None:
                 binding.server.definitions_changed()
@@ -239,7 +298,8 @@ class Scheduler:
 
     def definitions(self) -> list[Definition]:
         """The recurring jobs that the code declares."""
-        return [definition for _, definition in self._definitions.values()]
+        with self._lock:
+            return [definition for _, definition in self._definitions.values()]
 
     # -- applications
 
@@ -340,31 +400,56 @@ class Scheduler:
 
     # -- recurring jobs
 
+    @overload
     def add_or_update(
         self,
         id: str,
         task: Task[..., Any] | str,
         cron: str,
+        **options: Unpack[RecurringOptions],
+    ) -> None: ...
+    @overload
+    def add_or_update(
+        self,
+        id: str,
+        task: Task[..., Any] | str,
         *,
+        every: timedelta,
+        **options: Unpack[RecurringOptions],
+    ) -> None: ...
+    def add_or_update(
+        self,
+        id: str,
+        task: Task[..., Any] | str,
+        cron: str | None = None,
+        *,
+        every: timedelta | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
         timezone: str = "UTC",
+        start: datetime | None = None,
+        end: datetime | None = None,
+        allow_never: bool = False,
         queue: str | None = None,
         priority: int | None = None,
         retry: Retry = None,
         timeout: timedelta | float | None = None,
+        **policies: Unpack[Policies],
     ) -> None:
         """Create a recurring job at run time, or change the one with this id.
 
-        With nothing changed it writes nothing. A changed cron or zone sets the next tick anew.
+        Takes what ``recurring`` takes. With nothing changed it writes nothing. Another schedule
+        sets the next tick from now on. What an operator overrode stays so.
         """
         validate_id(id, "recurring job id")
-        _check_schedule(cron, timezone)
+        schedule = Schedule.of(
+            cron, every, timezone=timezone, start=start, end=end, allow_never=allow_never
+        )
         definition = _definition(
             self._task(task),
             id,
-            cron,
-            timezone,
+            schedule,
+            Policy.of(**policies),
             args,
             kwargs or {},
             queue=queue,
@@ -378,10 +463,13 @@ class Scheduler:
         """Delete a recurring job; its jobs stay. ``UnknownRecurringJobError`` if there is none."""
         self._recurring().remove(id)
 
-    def trigger(self, id: str) -> Job:
-        """Run a recurring job now, beside its schedule, and return the new job."""
+    def trigger(self, id: str, *, actor: str | None = None) -> Job:
+        """Run a recurring job now, beside its schedule, and return the new job.
+
+        :param actor: who wants it, for the history.
+        """
         recurring = self._recurring()
-        job = self.get_job(recurring.trigger(id))
+        job = self.get_job(recurring.trigger(id, None if actor is None else f"by {actor}"))
         assert job is not None
         return job
 
@@ -390,8 +478,34 @@ class Scheduler:
         self._recurring().pause(id)
 
     def resume(self, id: str) -> None:
-        """Let a paused recurring job tick again, from its next due time on."""
+        """Let a paused recurring job tick again.
+
+        What it missed meanwhile is treated as its ``misfire`` policy says.
+        """
         self._recurring().resume(id)
+
+    def override(self, id: str, *, actor: str = APPLICATION, **options: Unpack[Overrides]) -> None:
+        """Let these options count for a recurring job, whatever the code declares.
+
+        They stay through deployments, until ``reset``. Another schedule sets the next tick from now
+        on. What was changed is written to the audit.
+
+        :param actor: who wants it.
+        :param options: ``cron`` or ``every``, ``timezone``, ``start``, ``end``, ``queue``,
+            ``priority``, ``retry``, ``timeout``, ``paused``, and the policies.
+        """
+        fields, paused = checked(options)
+        self._recurring().override(id, fields, paused=paused, actor=actor)
+
+    def reset(
+        self, id: str, options: Iterable[str] | None = None, *, actor: str = APPLICATION
+    ) -> None:
+        """Let what the code declares count again, in place of what was overridden.
+
+        :param options: names of the options to reset; all of them by default, ``paused`` included.
+        """
+        names = None if options is None else checked_names(options)
+        self._recurring().reset(id, names, actor=actor)
 
     def get_recurring(self, id: str) -> RecurringJob | None:
         """The recurring job with this id, None if there is none."""
@@ -420,8 +534,8 @@ class Scheduler:
 def _definition(
     task: Task[..., Any],
     id: str,
-    cron: str,
-    timezone: str,
+    schedule: Schedule,
+    policy: Policy,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
     *,
@@ -442,24 +556,13 @@ def _definition(
         arguments=task.signature.pack(args, kwargs),
         queue=options.queue,
         priority=options.priority,
-        cron=cron,
-        timezone=timezone,
+        cron=schedule.cron,
+        timezone=schedule.timezone,
+        start=schedule.start,
+        end=schedule.end,
         options=options.encoded(),
+        policy=policy,
     )
-
-
-def _check_schedule(cron: str, timezone: str) -> None:
-    expression = CronExpression(cron)
-    if not isinstance(timezone, str):
-        raise ConfigurationError(f"timezone is the name of a zone, not {timezone!r}")
-    try:
-        ZoneInfo(timezone)
-    except Exception:
-        raise ConfigurationError(
-            f"timezone {timezone!r} is not known; use an IANA name such as 'Europe/Berlin' or 'UTC'"
-        ) from None
-    if not expression.fires():
-        raise ConfigurationError(f"cron {cron!r} never fires: there is no such date")
 
 
 def _possible(job_id: int) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self, TypedDict, TypeVar
@@ -77,6 +78,23 @@ class Policy:
     keep: int | None = None
 
     @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Self:
+        """The policies that a row or its JSON keeps.
+
+        A word that only a newer version knows is taken for the default.
+        """
+        known = {
+            name: fields[name]
+            for name in cls.__dataclass_fields__
+            if fields.get(name) is not None and name not in ("misfire", "overlap")
+        }
+        return cls(
+            misfire=_known(Misfire, fields.get("misfire")) or Misfire.LATEST,
+            overlap=_known(Overlap, fields.get("overlap")) or Overlap.ALLOW,
+            **known,
+        )
+
+    @classmethod
     def of(
         cls,
         *,
@@ -115,12 +133,15 @@ def _choice(name: str, kind: type[_Choice], value: object, also: dict[str, _Choi
         word = value.lower()
         if word in also:
             return also[word]
-        for choice in kind:
-            if choice.value == word:
-                return choice
+        if (known := _known(kind, word)) is not None:
+            return known
     words = ", ".join(repr(choice.value) for choice in kind)
     others = f" (or Hangfire's {', '.join(map(repr, also))})" if also else ""
     raise ConfigurationError(f"{name} must be one of {words}{others}, not {_shown(value)}")
+
+
+def _known(kind: type[_Choice], word: object) -> _Choice | None:
+    return next((choice for choice in kind if choice.value == word), None)
 
 
 def _count(name: str, value: object, most: int) -> int:

@@ -1,34 +1,19 @@
-"""A recurring job: a task, its arguments, a cron expression and policies, under an id.
-
-``Definition`` is what the code declares; ``RecurringJob`` is the row as one reads it.
-"""
+"""A recurring job, its ticks and its past, as one reads them. All times are aware, in UTC."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 from .job import JobState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Definition:
-    """What a decorator or ``add_or_update`` declares. ``arguments`` and ``options`` are JSON."""
-
-    id: str
-    task: str
-    arguments: str
-    queue: str
-    priority: int
-    cron: str
-    timezone: str
-    options: str | None = None
+from .policy import Misfire, Overlap
+from .schedule import Schedule, read_schedule
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecurringJob:
-    """A recurring job as it stood when it was read. All times are aware, in UTC."""
+    """A recurring job as it stood when it was read."""
 
     id: str
     task: str
@@ -37,18 +22,44 @@ class RecurringJob:
     queue: str
     priority: int
     cron: str
+    """The expression, or an interval such as ``@every 90s``."""
     timezone: str
+    start: datetime | None = None
+    """Nothing is due before."""
+    end: datetime | None = None
+    """Nothing is due after."""
+    misfire: Misfire = Misfire.LATEST
+    misfire_limit: int = 100
+    misfire_grace: timedelta = timedelta(seconds=30)
+    overlap: Overlap = Overlap.ALLOW
+    jitter: timedelta = timedelta(0)
+    keep: int | None = None
+    declared: dict[str, Any] = field(default_factory=dict)
+    """What the code gave, as JSON values by the names of the options (times in seconds, or as ISO
+    text). Options that have their defaults are left out."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """What an operator put in its place, likewise; it stays until ``Scheduler.reset``."""
     paused: bool
+    application: str | None = None
+    """Whose code declares it; None for what ``add_or_update`` made."""
+    orphaned_at: datetime | None = None
+    """Since when no server's code declares it any more; it has no ticks until one does."""
     created_at: datetime
     updated_at: datetime
     next_at: datetime | None
-    """The next tick; None while paused."""
+    """The next tick; None while paused or orphaned, and when there is none."""
     last_due: datetime | None
     """The newest tick that became a job."""
     last_job_id: int | None
     last_job_state: JobState | None
     last_job_at: datetime | None
     """When the last run's job was created, by a tick or by hand."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it is due. Raises ``ConfigurationError`` if a newer version wrote it and this one
+        can't read it."""
+        return read_schedule(self.cron, self.timezone, self.start, self.end)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +70,8 @@ class Tick:
     due: datetime | None
     """None for a run that was triggered by hand."""
     outcome: str
-    """``run`` or ``triggered``."""
+    """``run``, ``skipped``, ``missed`` or ``triggered``."""
     reason: str | None
+    """Why it was skipped or missed, or by whom it was triggered."""
     job_id: int | None
     created_at: datetime

@@ -77,3 +77,4 @@ class Janitor:
             if self._retention.audit is not None:
                 store.audit.purge(connection, self._retention.audit)
             store.servers.purge(connection)
+            store.manifests.purge(connection)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from ..console import capture_logging
+from ..declarations import Declarations
 from ..store import Hint, Link, NewServer, Store, Topic
 from ..store.completion import Outcome
 from .backoff import Backoff, logger
@@ -22,6 +23,7 @@ from .control import Control
 from .heart import Heart
 from .janitor import Janitor, Retention
 from .listener import Listener
+from .registrar import Registrar
 from .runner import STOPPING, Runner, Workload, setback
 from .stock import Stock
 from .ticker import Ticker
@@ -59,11 +61,15 @@ class ServerConfig:
 class Server:
     """Takes jobs and runs them, from ``start`` to ``stop``. A stopped server is not started again.
 
-    :param define: writes the application's recurring jobs; called before the first tick.
+    :param declarations: the application's recurring jobs; written before the first tick.
     """
 
     def __init__(
-        self, store: Store, workload: Workload, config: ServerConfig, define: Callable[[], None]
+        self,
+        store: Store,
+        workload: Workload,
+        config: ServerConfig,
+        declarations: Declarations,
     ) -> None:
         self.store = store
         self.config = config
@@ -72,7 +78,7 @@ class Server:
         self.ready = threading.Event()
         """Set when the server takes jobs."""
         self._workload = workload
-        self._define = define
+        self._declarations = declarations
         self._definitions_changed = False
         self._stop_asked = threading.Event()
         self._hurry = threading.Event()
@@ -119,8 +125,12 @@ class Server:
             poll_interval=config.poll_interval,
             peers=lambda: self._heart.peers,
         )
+        self._registrar = Registrar(
+            store, declarations, tasks=self._tasks, interval=config.heartbeat_interval
+        )
         self._control = Control(
-            self._links["control"], [self._heart, self._ticker, Janitor(store, config.retention)]
+            self._links["control"],
+            [self._heart, self._ticker, self._registrar, Janitor(store, config.retention)],
         )
         self._supervisor = threading.Thread(
             target=self._supervise, name="recurring-supervisor", daemon=True
@@ -188,7 +198,7 @@ class Server:
             if self._definitions_changed:
                 self._definitions_changed = False
                 try:
-                    self._define()
+                    self._declare()
                 except Exception as error:
                     self._definitions_changed = True
                     self._stop_asked.wait(defining.failed(error))
@@ -199,15 +209,24 @@ class Server:
         while not self._stop_asked.is_set():
             try:
                 self.store.prepare()
-                self._define()
                 with self._links["control"].use() as connection:
-                    self.id = self.store.servers.sign_on(connection, self._new_server())
+                    if not self.id:
+                        self.id = self._sign_on(connection)
+                self._declare()
             except Exception as error:
                 self._stop_asked.wait(backoff.failed(error))
             else:
                 backoff.succeeded()
                 return True
         return False
+
+    def _declare(self) -> None:
+        """Say what the code declares, and only then write it: whoever sees it in the database
+        sees, too, that there is a server that declares it."""
+        with self.store.database.connect() as connection:
+            manifest = self.store.manifests.write(connection, self._declarations.all())
+            self.store.servers.declare(connection, self.id, manifest)
+        self._declarations.take_charge()
 
     def _wind_down(self, grace: float, last_word: float) -> None:
         deadline = time.monotonic() + grace
@@ -290,8 +309,9 @@ class Server:
     def _tasks(self) -> tuple[str, ...]:
         return tuple(self._workload.tasks)
 
-    def _new_server(self) -> NewServer:
-        return NewServer(
+    def _sign_on(self, connection: sa.Connection) -> int:
+        manifest = self.store.manifests.write(connection, self._declarations.all())
+        new = NewServer(
             name=self.name,
             host=socket.gethostname(),
             pid=os.getpid(),
@@ -300,7 +320,9 @@ class Server:
             threads=self.config.threads,
             queues=self.config.queues,
             tasks=self._tasks(),
+            manifest=manifest,
         )
+        return self.store.servers.sign_on(connection, new)
 
     def _sign_on_again(self, connection: sa.Connection) -> None:
         """Begin anew, after others took this server for dead and its jobs over."""
@@ -309,7 +331,7 @@ class Server:
         self._stock.written([(job.id, job.claim) for job in self._stock.empty()])
         for run in self._stock.runs():
             run.context.cancel(STOPPING)
-        self.id = self.store.servers.sign_on(connection, self._new_server())
+        self.id = self._sign_on(connection)
 
     def _heard(self, hint: Hint) -> None:
         if hint.topic in (Topic.SCHEDULE, Topic.ANY):

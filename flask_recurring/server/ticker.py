@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from ..chance import chance
-from ..cron import CronExpression
+from ..schedule import read_schedule
 from ..store import Hint, Store, Topic
 from ..store.driver import Due
 from ..store.recurring import DueRow
@@ -101,9 +99,9 @@ class Ticker:
     def _due(self, row: DueRow) -> Due | None:
         """The row's tick; None if this host can't read the row, which others perhaps can."""
         try:
-            cron, zone = CronExpression(row.cron), ZoneInfo(row.timezone)
-            due = latest(cron, zone, row.next_at, row.now)
-            following = cron.next(due, zone)
+            schedule = read_schedule(row.cron, row.timezone, row.start_at, row.end_at)
+            due = schedule.latest(row.next_at, row.now)
+            following = schedule.next(due)
         except Exception as error:
             logger.error("The recurring job %r can't be ticked by this host: %s", row.id, error)
             self._unreadable.add(row.id)
@@ -118,24 +116,3 @@ class Ticker:
             priority=row.priority,
             options=row.options,
         )
-
-
-def latest(cron: CronExpression, zone: ZoneInfo, first: datetime, now: datetime) -> datetime:
-    """The last due time that is not later than ``now``; ``first`` is one.
-
-    While no server ran, any number of ticks may have been missed. The search begins shortly before
-    ``now`` and goes back in steps that double, so it doesn't have to count through them.
-    """
-    step = timedelta(seconds=1)
-    start = now - step
-    found = first
-    while start > first:
-        candidate = cron.next(start, zone)
-        if candidate is not None and candidate <= now:
-            found = candidate
-            break
-        step *= 2
-        start = now - step
-    while (following := cron.next(found, zone)) is not None and following <= now:
-        found = following
-    return found

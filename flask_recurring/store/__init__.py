@@ -17,6 +17,7 @@ from .database import Database, Link, StoreUnavailable, create_engine
 from .driver import Entry, NewJob, Tally
 from .hint import Hint, Topic
 from .jobs import Jobs
+from .manifests import Manifests
 from .page import Cursor, Page
 from .queues import Queues
 from .recurring import Recurring
@@ -58,6 +59,7 @@ class Store:
         self.recurring = Recurring(database, self.tell)
         self.console = Consoles(database)
         self.servers = Servers(database)
+        self.manifests = Manifests(database)
         self.queues = Queues(database)
         self.statistics = Statistics(database)
         self.audit = Audit(database)

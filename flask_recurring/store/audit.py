@@ -34,15 +34,7 @@ class Audit:
     def record(self, actor: str, action: str, target: str, detail: str = "") -> None:
         """Write one entry. What is too long is cut."""
         with self._database.begin() as connection:
-            connection.execute(
-                sa.insert(self._table).values(
-                    at=now(),
-                    actor=storable(actor, 200),
-                    action=storable(action, 200),
-                    target=storable(target, 500),
-                    detail=storable(detail, 2000),
-                )
-            )
+            connection.execute(entry(self._table, actor, action, target, detail))
 
     def newest(self, limit: int = 50) -> list[Entry]:
         """The last entries, newest first."""
@@ -55,3 +47,14 @@ class Audit:
         connection.execute(
             sa.delete(self._table).where(self._table.c.at < now(-older_than.total_seconds()))
         )
+
+
+def entry(table: sa.Table, actor: str, action: str, target: str, detail: str = "") -> sa.Insert:
+    """Writes one entry, in the transaction of what it tells of. What is too long is cut."""
+    return sa.insert(table).values(
+        at=now(),
+        actor=storable(actor, 200),
+        action=storable(action, 200),
+        target=storable(target, 500),
+        detail=storable(detail, 2000),
+    )

@@ -20,7 +20,7 @@ from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigurationError, RecurringError
 from .schema import Tables
-from .types import now
+from .types import current
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -132,7 +132,7 @@ class Database:
 
     def clock(self, connection: sa.Connection) -> datetime:
         """The database's own time. The host's is never used: hosts differ."""
-        return connection.execute(sa.select(now())).scalar_one()
+        return connection.execute(sa.select(current())).scalar_one()
 
     def link(self, role: str) -> Link:
         """A connection of the server's own, opened when it is first used."""

@@ -101,6 +101,9 @@ class Driver(Protocol):
     def writing(self, connection: sa.Connection) -> AbstractContextManager[None]:
         """Around a single statement that writes and commits by itself."""
 
+    def exclude(self, connection: sa.Connection, section: str) -> None:
+        """Let no other transaction into the section of this name until the present one ends."""
+
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
         """Make a fresh connection one of the server's own."""
 

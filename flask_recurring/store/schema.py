@@ -21,6 +21,8 @@ from .types import Instant
 WAITING = "state = 'Enqueued'"
 RUNNING = "server_id IS NOT NULL"
 FINISHED = "finished_at IS NOT NULL"
+AWAITING = "state = 'Awaiting'"
+LIVE_RUN = "recurring_id IS NOT NULL AND finished_at IS NULL"
 
 Identity = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """SQLite numbers rows by itself only in a column that is exactly INTEGER PRIMARY KEY."""
@@ -43,6 +45,7 @@ class Tables:
         self.recurring_job = self._recurring_job()
         self.tick = self._tick()
         self.server = self._server()
+        self.manifest = self._manifest()
         self.queue = self._queue()
         self.statistics = self._statistics()
         self.audit = self._audit()
@@ -103,6 +106,9 @@ class Tables:
             self._index("job_running", "server_id", where=RUNNING),
             self._index("job_finished", "state", "finished_at", "id", where=FINISHED),
             self._index("job_recurring", "recurring_id", "id", where="recurring_id IS NOT NULL"),
+            # The runs of a recurring job that are not over: few, however long its past is.
+            self._index("job_live_run", "recurring_id", "id", where=LIVE_RUN),
+            self._index("job_awaiting", "id", where=AWAITING),
             self._index("job_key", "key", where="key IS NOT NULL", unique=True),
             # Ids are never given twice, whatever was deleted: they stand in logs and in links.
             sqlite_autoincrement=True,
@@ -148,26 +154,44 @@ class Tables:
             sa.Column("queue", sa.Text, nullable=False),
             sa.Column("priority", sa.Integer, nullable=False),
             sa.Column("options", sa.Text),
+            # An expression, or an interval: @every 90s.
             sa.Column("cron", sa.Text, nullable=False),
             sa.Column("timezone", sa.Text, nullable=False),
-            sa.Column("every", sa.Float),
             sa.Column("start_at", Instant),
             sa.Column("end_at", Instant),
-            sa.Column("misfire", sa.Text, nullable=False, server_default="latest"),
-            sa.Column("overlap", sa.Text, nullable=False, server_default="allow"),
-            sa.Column("jitter", sa.Float),
+            sa.Column("misfire", sa.Text, nullable=False),
+            sa.Column("misfire_limit", sa.Integer, nullable=False),
+            sa.Column("misfire_grace", sa.Float, nullable=False),
+            sa.Column("overlap", sa.Text, nullable=False),
+            sa.Column("jitter", sa.Float, nullable=False),
             sa.Column("keep", sa.Integer),
-            sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
-            # The values that the code gave, and those that an operator put in their place. JSON.
-            sa.Column("declared", sa.Text),
+            # What the code gave, and what an operator put in its place: JSON. The columns above
+            # hold what counts, which is the second over the first.
+            sa.Column("declared", sa.Text, nullable=False),
             sa.Column("overrides", sa.Text),
+            # Hashes of what the code gave before, newest first. JSON.
+            sa.Column("superseded", sa.Text),
+            # Whose code declares it; null for one that was made at run time.
+            sa.Column("application", sa.Text),
+            sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
             sa.Column("orphaned_at", Instant),
+            # The next tick, null while there are none: then it waits in held_at.
             sa.Column("next_at", Instant),
+            sa.Column("held_at", Instant),
+            # Why nobody ticked since next_at, if it isn't that no server was there.
+            sa.Column("absence", sa.Text),
             sa.Column("last_due", Instant),
             sa.Column("last_job_id", sa.BigInteger),
+            # The last run that succeeded, once its job is purged.
+            sa.Column("success_job_id", sa.BigInteger),
+            sa.Column("success_due", Instant),
+            sa.Column("success_started_at", Instant),
+            sa.Column("success_finished_at", Instant),
             sa.Column("created_at", Instant, nullable=False),
             sa.Column("updated_at", Instant, nullable=False),
             self._index("recurring_job_due", "next_at", where="next_at IS NOT NULL"),
+            self._index("recurring_job_orphan", "id", where="orphaned_at IS NOT NULL"),
+            self._index("recurring_job_keep", "id", where="keep IS NOT NULL"),
         )
 
     def _tick(self) -> sa.Table:
@@ -199,12 +223,24 @@ class Tables:
             sa.Column("busy", sa.Integer, nullable=False, server_default="0"),
             sa.Column("queues", sa.Text, nullable=False),
             sa.Column("tasks", sa.Text, nullable=False, server_default="[]"),
+            sa.Column("manifest", sa.Text),
             # What tells, from outside, that the process is gone: see the dialect's ``Presence``.
             sa.Column("presence", sa.Text),
             sa.Column("started_at", Instant, nullable=False),
             sa.Column("beat_at", Instant, nullable=False),
             sa.Column("stopped_at", Instant),
             self._index("server_live", "id", where="stopped_at IS NULL"),
+        )
+
+    def _manifest(self) -> sa.Table:
+        return self._table(
+            "manifest",
+            # What servers declare, by its hash: all that run the same code share a row, and a beat
+            # doesn't touch it.
+            sa.Column("id", sa.Text, primary_key=True),
+            # The hash of each recurring job's declaration by its id. JSON.
+            sa.Column("declares", sa.Text, nullable=False),
+            sa.Column("used_at", Instant, nullable=False),
         )
 
     def _queue(self) -> sa.Table:

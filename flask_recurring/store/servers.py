@@ -37,6 +37,8 @@ class NewServer:
     threads: int
     queues: tuple[str, ...]
     tasks: tuple[str, ...]
+    manifest: str | None = None
+    """Key of what it declares: see ``manifests``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ class Servers:
                 threads=new.threads,
                 queues=msgspec.json.encode(new.queues).decode(),
                 tasks=msgspec.json.encode(new.tasks).decode(),
+                manifest=new.manifest,
                 started_at=now(),
                 beat_at=now(),
             )
@@ -117,6 +120,15 @@ class Servers:
         )
         with self._database.driver.writing(connection):
             return connection.execute(statement).rowcount == 1
+
+    def declare(self, connection: sa.Connection, server_id: int, manifest: str) -> None:
+        """Say that the server declares something else from now on."""
+        with self._database.driver.writing(connection):
+            connection.execute(
+                sa.update(self._server)
+                .where(self._server.c.id == server_id)
+                .values(manifest=manifest)
+            )
 
     def sign_off(self, connection: sa.Connection, server_id: int) -> None:
         """Say that the server has stopped in order and holds no job."""

@@ -74,6 +74,24 @@ class now(ColumnElement[datetime]):
         )
 
 
+class current(ColumnElement[datetime]):
+    """The database's own clock at this moment, also in a transaction that has waited for a lock."""
+
+    type = Instant()
+    inherit_cache = True
+    _traverse_internals = []  # noqa: RUF012
+
+
+@compiles(current, "postgresql")
+def _current_postgresql(element: current, compiler: Any, **kw: Any) -> str:
+    return "clock_timestamp()"
+
+
+@compiles(current, "sqlite")
+def _current_sqlite(element: current, compiler: Any, **kw: Any) -> str:
+    return SQLITE_NOW
+
+
 @compiles(now, "postgresql")
 def _now_postgresql(element: now, compiler: Any, **kw: Any) -> str:
     seconds = compiler.process(element.seconds, **kw)

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_recurring.arguments import NO_ARGUMENTS
+from flask_recurring.definition import Definition
 from flask_recurring.job import Job
-from flask_recurring.recurring import Definition
 from flask_recurring.store import NewJob, Store
 from flask_recurring.store.types import now
 

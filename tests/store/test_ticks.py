@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
 
-from flask_recurring.cron import CronExpression
 from flask_recurring.server.clock import Clock
-from flask_recurring.server.ticker import BATCH, Ticker, latest
+from flask_recurring.server.ticker import BATCH, Ticker
 from flask_recurring.store import Hint, Store, Topic
 from flask_recurring.store.driver import Due
 from tests.store.conftest import OpenStore
@@ -242,66 +238,3 @@ def test_tickers_that_come_together_write_each_tick_once(
         assert one.next_at is not None
         assert one.next_at > store.now()
         assert one.last_job_id is not None
-
-
-# -- the latest of those that were missed
-
-
-ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]
-
-CRONS = [
-    "* * * * *",
-    "*/7 * * * *",
-    "30 2 * * *",
-    "0,59 1-3 * * *",
-    "0 0 1 * *",
-    "15 3 29 2 *",
-    "0 12 * * MON",
-    "*/20 * * * * *",
-    "17 17 1 * * *",
-]
-
-START = datetime(2020, 1, 1, tzinfo=UTC)
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    text=st.sampled_from(CRONS),
-    zone=st.sampled_from(ZONES),
-    start=st.timedeltas(timedelta(0), timedelta(days=2_000)),
-    ticks=st.integers(0, 300),
-    rest=st.floats(0, 1),
-)
-@example("30 2 * * *", "Europe/Berlin", timedelta(days=89), 3, 0.5)
-@example("*/20 * * * * *", "Europe/Berlin", timedelta(days=299, hours=23, minutes=30), 300, 0.0)
-def test_the_latest_is_the_last_that_counting_comes_to(
-    text: str, zone: str, start: timedelta, ticks: int, rest: float
-) -> None:
-    cron, tz = CronExpression(text), ZoneInfo(zone)
-    first = cron.next(START + start, tz)
-    assert first is not None
-    wanted = first
-    for _ in range(ticks):
-        following = cron.next(wanted, tz)
-        assert following is not None
-        wanted = following
-    after = cron.next(wanted, tz)
-    assert after is not None
-    now = wanted + (after - wanted - timedelta(microseconds=1)) * rest
-    assert latest(cron, tz, first, now) == wanted
-
-
-def test_the_latest_of_very_many_is_found_without_counting() -> None:
-    cron, zone = CronExpression("* * * * * *"), ZoneInfo("UTC")
-    now = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(milliseconds=300)
-    assert latest(cron, zone, START, now) == now.replace(microsecond=0)
-    yearly = CronExpression("0 0 1 1 *")
-    first = datetime(1990, 1, 1, tzinfo=UTC)
-    assert latest(yearly, zone, first, now) == datetime(2026, 1, 1, tzinfo=UTC)
-    assert latest(yearly, zone, now.replace(microsecond=0), now) == now.replace(microsecond=0)
-
-
-def test_the_latest_of_a_cron_that_comes_no_more() -> None:
-    cron, zone = CronExpression("0 0 30 2 *"), ZoneInfo("UTC")
-    assert cron.next(START, zone) is None
-    assert latest(cron, zone, START, START + timedelta(days=400)) == START

@@ -56,7 +56,7 @@ def calls(context: JobContext) -> None:
     scheduler.enqueue_many([plain.enqueue(1)])  # type: ignore[list-item]
     scheduler.purge(3)  # type: ignore[arg-type]
     scheduler.purge(timedelta(1), states=[JobState.NOPE])  # type: ignore[attr-defined]
-    scheduler.add_or_update("id", plain)  # type: ignore[call-arg]
+    scheduler.add_or_update("id", plain)  # type: ignore[call-overload]
     scheduler.trigger(5)  # type: ignore[arg-type]
 
 

@@ -102,6 +102,12 @@ class PostgreSQL:
     def writing(self, connection: sa.Connection) -> nullcontext[None]:
         return nullcontext()
 
+    def exclude(self, connection: sa.Connection, section: str) -> None:
+        connection.exec_driver_sql(
+            "SELECT pg_advisory_xact_lock(hashtext('flask_recurring'), hashtext(%s))",
+            (f"{self._tables.schema} {section}",),
+        )
+
     # -- connections
 
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:

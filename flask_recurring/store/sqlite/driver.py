@@ -96,6 +96,9 @@ class SQLite:
         with self._writing:
             yield
 
+    def exclude(self, connection: sa.Connection, section: str) -> None:
+        return  # a transaction that writes is alone
+
     # -- connections
 
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:

@@ -1,0 +1,27 @@
+"""Recurring jobs: their definitions, their life, and their ticks.
+
+=============== =================================================================
+``definitions`` from what code and calls at run time say to rows, in bulk
+``orphans``     what no code declares any more
+``life``        what an operator does: pause, override, trigger, remove
+``ticks``       due times that become jobs, each once
+``history``     what became of them
+``reading``     recurring jobs as one reads them
+=============== =================================================================
+"""
+
+from __future__ import annotations
+
+from .definitions import Declared, Definitions
+from .history import History
+from .life import Life
+from .orphans import Orphans
+from .reading import Reading
+from .ticks import DueRow, Ticks
+
+
+class Recurring(Definitions, Orphans, Life, Ticks, History, Reading):
+    """The recurring_job and tick tables."""
+
+
+__all__ = ["Declared", "DueRow", "Recurring"]

@@ -1,0 +1,207 @@
+"""What an operator does to a recurring job: pause, override, trigger, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...definition import Definition
+from ...schedule import Schedule
+from ..audit import entry
+from ..driver import NewJob
+from ..hint import Hint, Topic
+from ..text import is_storable, storable
+from ..types import now
+from .table import PAUSED, RecurringTable, changed, decoded, encoded, go_on, place, unknown
+from .ticks import options_of
+
+LONGEST_REASON = 500
+
+
+class Life(RecurringTable):
+    """Changes one recurring job."""
+
+    def remove(self, id: str) -> None:
+        """Delete a recurring job. Its jobs and its history stay."""
+        self._change(id, sa.delete(self._row))
+
+    def pause(self, id: str) -> None:
+        """Let the recurring job have no ticks until it is resumed."""
+        row = self._row.c
+        self._change(
+            id,
+            sa.update(self._row).values(
+                paused=True,
+                held_at=sa.func.coalesce(row.next_at, row.held_at),
+                next_at=None,
+                updated_at=now(),
+            ),
+        )
+
+    def resume(self, id: str) -> None:
+        """Let the recurring job tick again, from where it was paused on.
+
+        What it missed meanwhile is treated as its misfire policy says.
+        """
+
+        def resumed(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
+            return _standing(row, row.held_at, False, moment) if row.paused else {}
+
+        self._rewrite(id, resumed)
+
+    def override(
+        self, id: str, fields: dict[str, Any], *, paused: bool | None = None, actor: str
+    ) -> None:
+        """Let these values count, whatever the code says, until they are reset.
+
+        :param fields: JSON values by the names of the definition's fields.
+        :param paused: whether it is to be paused; None leaves that as it is.
+        :raises ConfigurationError: together with the other fields they make no schedule.
+        """
+        self._override(
+            id, lambda overrides: overrides | fields, paused, "recurring.override", actor
+        )
+
+    def reset(self, id: str, names: Collection[str] | None = None, *, actor: str) -> None:
+        """Let the code's values count again: of these fields, or of all, ``paused`` included."""
+
+        def without(overrides: dict[str, Any]) -> dict[str, Any]:
+            if names is None:
+                return {}
+            return {name: value for name, value in overrides.items() if name not in names}
+
+        paused = False if names is None or "paused" in names else None
+        self._override(id, without, paused, "recurring.reset", actor)
+
+    def _override(
+        self,
+        id: str,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        paused: bool | None,
+        action: str,
+        actor: str,
+    ) -> None:
+        told: list[str] = []
+
+        def overridden(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
+            before = decoded(row.overrides)
+            after = change(before)
+            wanted = row.paused if paused is None else paused
+            if after == before and wanted == row.paused:
+                return {}
+            definition = Definition.of(id, decoded(row.declared), after)
+            Schedule.of(
+                definition.cron,
+                timezone=definition.timezone,
+                start=definition.start,
+                end=definition.end,
+            )
+            values = changed(row, definition, moment) | {"overrides": encoded(after)}
+            values |= _standing(row, values[place(row)], wanted, moment)
+            told.append(
+                ", ".join(
+                    f"{name}: {old.get(name)!r} → {new.get(name)!r}"
+                    for old, new in [(before | {"paused": row.paused}, after | {"paused": wanted})]
+                    for name in sorted(old.keys() | new.keys())
+                    if old.get(name) != new.get(name)
+                )
+            )
+            return values
+
+        def record(connection: sa.Connection) -> None:
+            connection.execute(entry(self._database.tables.audit, actor, action, id, *told))
+
+        self._rewrite(id, overridden, record)
+
+    def _rewrite(
+        self,
+        id: str,
+        values: Callable[[sa.Row[Any], datetime], dict[str, Any]],
+        besides: Callable[[sa.Connection], None] | None = None,
+    ) -> None:
+        """Write what ``values`` makes of the locked row, if anything, and something besides."""
+        if not is_storable(id):
+            raise unknown(id)
+        with self._database.begin() as connection:
+            found = connection.execute(
+                sa.select(self._row).where(self._row.c.id == id).with_for_update()
+            ).first()
+            if found is None:
+                raise unknown(id)
+            moment = self._database.clock(connection)
+            written = values(found, moment)
+            if written:
+                connection.execute(
+                    sa.update(self._row)
+                    .where(self._row.c.id == id)
+                    .values(**written, updated_at=moment)
+                )
+                if besides is not None:
+                    besides(connection)
+                self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
+        self._tell(Hint(Topic.SCHEDULE))
+
+    def _change(self, id: str, statement: sa.Update | sa.Delete) -> None:
+        if not is_storable(id):
+            raise unknown(id)
+        with self._database.begin() as connection:
+            if connection.execute(statement.where(self._row.c.id == id)).rowcount == 0:
+                raise unknown(id)
+            self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
+        self._tell(Hint(Topic.SCHEDULE))
+
+    def trigger(self, id: str, reason: str | None = None) -> int:
+        """Enqueue a run now, beside the ticks, and return its job's id. No tick is moved by it,
+        and no overlap policy keeps it from running.
+
+        :param reason: by whom, for the history.
+        """
+        if not is_storable(id):
+            raise unknown(id)
+        with self._database.begin() as connection:
+            row = connection.execute(
+                sa.select(self._row).where(self._row.c.id == id).with_for_update()
+            ).first()
+            if row is None:
+                raise unknown(id)
+            new = NewJob(
+                task=row.task,
+                arguments=row.arguments,
+                queue=row.queue,
+                priority=row.priority,
+                options=options_of(row.options, row.overlap),
+                recurring_id=id,
+            )
+            hint = Hint(Topic.JOB, row.queue, row.priority)
+            written = self._database.driver.insert(connection, new, hint)
+            assert written is not None
+            job_id = int(written[0])
+            connection.execute(
+                sa.insert(self._tick).values(
+                    recurring_id=id,
+                    due=None,
+                    outcome="triggered",
+                    reason=None if reason is None else storable(reason, LONGEST_REASON),
+                    job_id=job_id,
+                    created_at=now(),
+                )
+            )
+            connection.execute(
+                sa.update(self._row).where(self._row.c.id == id).values(last_job_id=job_id)
+            )
+        self._tell(hint)
+        return job_id
+
+
+def _standing(
+    row: sa.Row[Any], position: datetime | None, paused: bool, moment: datetime
+) -> dict[str, Any]:
+    """The columns of a row that is to be paused or not, and whose next tick is ``position``."""
+    if paused or row.orphaned_at is not None:
+        return {"paused": paused, "held_at": position, "next_at": None}
+    if row.paused:
+        return {"paused": False} | go_on(row, position, PAUSED, moment)
+    return {"next_at": position, "held_at": None}
