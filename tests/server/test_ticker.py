@@ -50,9 +50,9 @@ def test_every_second_is_a_tick_in_time(apps: Applications, database_url: str) -
     assert ticks == [ticks[0] + timedelta(seconds=number) for number in range(len(ticks))]
     for job in jobs_of(app, "tick")[:2]:
         assert job.due is not None
-        assert timedelta(0) <= job.created_at - job.due < timedelta(seconds=0.3)
+        assert timedelta(0) <= job.created_at - job.due < timedelta(seconds=2)
         assert job.started_at is not None
-        assert job.started_at - job.due < timedelta(seconds=0.5)
+        assert job.started_at - job.due < timedelta(seconds=2)
     history = store_of(app).recurring.ticks("tick")
     assert {entry.outcome for entry in history} == {"run"}
     assert len({entry.due for entry in history}) == len(history)
