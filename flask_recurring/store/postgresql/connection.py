@@ -18,6 +18,10 @@ _Readable: type[selectors.BaseSelector] = getattr(
 
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
+UNHEARD = 20
+"""Seconds that what was sent may stay unconfirmed by the peer's machine. Keepalive doesn't look
+while something is under way, and the system alone would try for a quarter of an hour."""
+
 
 def connect_arguments(connect_timeout: float) -> dict[str, Any]:
     """What libpq is told when this package opens connections of its own."""
@@ -27,6 +31,7 @@ def connect_arguments(connect_timeout: float) -> dict[str, Any]:
         "keepalives_idle": KEEPALIVE["TCP_KEEPIDLE"],
         "keepalives_interval": KEEPALIVE["TCP_KEEPINTVL"],
         "keepalives_count": KEEPALIVE["TCP_KEEPCNT"],
+        "tcp_user_timeout": UNHEARD * 1000,
         "application_name": "flask_recurring",
     }
 
@@ -45,9 +50,13 @@ def discard_stale(dbapi: Any, record: Any, proxy: Any) -> None:
 
 def heed_pooler(dbapi: Any, record: Any) -> None:
     """Pool event: behind a pooler nothing is prepared, since the session belongs to others next."""
-    if is_pooled(dbapi):
-        dbapi.prepare_threshold = None
-    dbapi.rollback()
+    try:
+        if is_pooled(dbapi):
+            dbapi.prepare_threshold = None
+        dbapi.rollback()
+    except BaseException:
+        dbapi.close()  # the pool has not taken it yet, so nobody else would
+        raise
 
 
 def is_pooled(driver: psycopg.Connection[Any]) -> bool:
@@ -68,6 +77,6 @@ def keep_alive(driver: psycopg.Connection[Any]) -> None:
         if peer.family not in (socket.AF_INET, socket.AF_INET6):
             return
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for name, value in KEEPALIVE.items():
+        for name, value in (*KEEPALIVE.items(), ("TCP_USER_TIMEOUT", UNHEARD * 1000)):
             if hasattr(socket, name):
                 peer.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
