@@ -61,7 +61,7 @@ QUIET = 2.0
 SUSPECT_PAUSE = 0.02
 """Seconds between two looks whether a suspect has ended."""
 
-RECOVER_INTERVAL = 10.0
+RECOVER_INTERVAL = 5.0
 """Seconds between two looks whether the database says that more is here than is. It may commit a
 claim long after the connection broke: what waits for a lock doesn't notice."""
 
