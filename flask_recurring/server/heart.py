@@ -14,12 +14,16 @@ import sqlalchemy as sa
 
 from ..chance import chance
 from ..store import Hint, Store, Topic
-from .backoff import logger
+from .backoff import LONGEST, logger
 from .runner import DELETED
 from .stock import Stock
 
 MISSED_BEATS = 2.5
 """Intervals of silence after which it is looked whether a server's process is gone."""
+
+STEADY = LONGEST + 1.0
+"""Seconds that a server beats, at least, before it judges others after it had to connect anew:
+within this time all that live have found the database again."""
 
 
 class Heart:
@@ -34,6 +38,7 @@ class Heart:
         *,
         server_id: Callable[[], int],
         sign_on_again: Callable[[sa.Connection], None],
+        presences: Callable[[], list[str]],
         interval: float,
         timeout: float,
     ) -> None:
@@ -45,13 +50,16 @@ class Heart:
         self._sign_on_again = sign_on_again
         self._interval = interval
         self._timeout = timeout
+        self._presences = presences
+        self._connection: sa.Connection | None = None
         self._beating_since = 0.0
         self._last_beat = 0.0
 
     def perform(self, connection: sa.Connection) -> None:
         """Beat once."""
         server_id = self._server_id()
-        if not self._store.servers.beat(connection, server_id, len(self._stock.running)):
+        beside = self._presences()
+        if not self._store.servers.beat(connection, server_id, len(self._stock.running), beside):
             logger.warning(
                 "This server was silent for so long that others took it for dead; signing on anew."
             )
@@ -60,6 +68,11 @@ class Heart:
         moment = time.monotonic()
         if moment - self._last_beat > self._silence:
             self._beating_since = moment
+        if connection is not self._connection:
+            # The database may have been away, however shortly, and what proves the others' life
+            # is gone until they have come back too.
+            first, self._connection = self._connection is None, connection
+            self._beating_since = moment if first else moment + max(0.0, STEADY - self._silence)
         self._last_beat = moment
         self.next_at = moment + self._interval * chance.uniform(0.9, 1.0)
         if self._stock.running:

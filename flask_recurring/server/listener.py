@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 
 from ..store import Hint, Link, Store, Topic
 from .backoff import Backoff, logger
 
-PATIENCE = 5.0
-"""Seconds of silence after which it is made sure that the other end still listens."""
+PATIENCE = 4.0
+"""Seconds of silence after which it is made sure that the other end still listens, and until it
+must have said so."""
 
 
 class Listener:
@@ -55,10 +57,10 @@ class Listener:
         # Whatever was said before is lost: look once.
         self._heard(Hint(Topic.ANY))
         while not self._stopping:
-            with self._link.use(patient=True) as connection:
+            with self._link.use(patience=math.inf) as connection:
                 hints = self._driver.hear(connection, PATIENCE)
             for hint in hints:
                 self._heard(hint)
             if not hints:
-                with self._link.use() as connection:
+                with self._link.use(patience=PATIENCE) as connection:
                     self._driver.ping(connection)

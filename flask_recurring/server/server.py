@@ -108,6 +108,7 @@ class Server:
             self._stock,
             server_id=self._my_id,
             sign_on_again=self._sign_on_again,
+            presences=self._presences,
             interval=config.heartbeat_interval,
             timeout=config.server_timeout,
         )
@@ -305,6 +306,9 @@ class Server:
 
     def _my_id(self) -> int:
         return self.id
+
+    def _presences(self) -> list[str]:
+        return [one.presence for one in self._links.values() if one.presence is not None]
 
     def _tasks(self) -> tuple[str, ...]:
         return tuple(self._workload.tasks)

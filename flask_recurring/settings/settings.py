@@ -57,7 +57,7 @@ class Settings:
     connect_timeout: float = field(default=5.0, metadata={"read": setting.seconds(600)})
     """Seconds after which an attempt to connect to the database is given up."""
 
-    statement_timeout: float = field(default=30.0, metadata={"read": setting.seconds(86_400)})
+    statement_timeout: float = field(default=10.0, metadata={"read": setting.seconds(86_400)})
     """Seconds after which a statement of the server's own is given up. Jobs' own are free."""
 
     worker_enabled: bool = field(default=True, metadata={"read": setting.flag})

@@ -43,7 +43,7 @@ class Database:
         *,
         schema: str = "flask_recurring",
         bind_key: str | None = None,
-        statement_timeout: float = 30.0,
+        statement_timeout: float = 10.0,
     ) -> None:
         from .postgresql import PostgreSQL
         from .sqlite import SQLite
@@ -68,6 +68,8 @@ class Database:
         self._link_engine = sa.Engine(
             engine.pool.recreate(), engine.dialect, engine.url
         ).execution_options(isolation_level="AUTOCOMMIT")
+        self._opening = threading.local()
+        sa.event.listen(self._link_engine, "connect", self._reached, insert=True)
         self._ready = False
         self._preparing = threading.Lock()
 
@@ -138,8 +140,14 @@ class Database:
         """A connection of the server's own, opened when it is first used."""
         return Link(self, role)
 
-    def open(self, role: str) -> sa.Connection:
-        """Open a connection outside of every pool; ``Link`` calls this."""
+    def open(
+        self, role: str, reached: Callable[[Any], None] = lambda driver: None
+    ) -> sa.Connection:
+        """Open a connection outside of every pool; ``Link`` calls this.
+
+        :param reached: is given the driver's connection before the first statement.
+        """
+        self._opening.reached = reached
         connection = self._link_engine.connect()
         connection.detach()
         try:
@@ -148,6 +156,9 @@ class Database:
             connection.close()
             raise
         return connection
+
+    def _reached(self, driver: Any, record: Any) -> None:
+        self._opening.reached(driver)
 
     def after_fork(self) -> None:
         """Forget, in a child process, the connections and locks that belong to the parent."""
@@ -170,31 +181,38 @@ class Link:
 
     def __init__(self, database: Database, role: str) -> None:
         self.role = role
+        self.presence: str | None = None
+        """What the connection says to others of the life of this process, while it stands."""
         self._database = database
         self._connection: sa.Connection | None = None
         self._driver: Any = None
         self._owner = os.getpid()
         self._deadline: float | None = None
         # The database itself gives up a statement after its timeout; what takes longer is lost.
-        self._patience = database.statement_timeout + 5.0
+        self._patience = database.statement_timeout + 3.0
 
     @contextmanager
-    def use(self, *, patient: bool = False) -> Iterator[sa.Connection]:
+    def use(self, *, patience: float | None = None) -> Iterator[sa.Connection]:
         """The connection, for statements of the thread that owns this link.
 
-        :param patient: the block may take any time, since it waits for something to happen.
+        :param patience: seconds that the block may take, infinite if it waits for something to
+            happen; by default a little longer than the database lets a statement take.
         """
-        self._deadline = None if patient else time.monotonic() + self._patience
+        self._deadline = time.monotonic() + (self._patience if patience is None else patience)
         try:
             if self._connection is None:
-                self._connection = self._database.open(self.role)
-                self._driver = self._connection.connection.dbapi_connection
+                self._connection = self._database.open(self.role, self._reached)
+                self.presence = self._connection.info.get("presence")
             yield self._connection
         except BaseException:
             self.close()
             raise
         finally:
             self._deadline = None
+
+    def _reached(self, driver: Any) -> None:
+        # Known before the first statement, which may hang like any other.
+        self._driver = driver
 
     @property
     def overdue(self) -> bool:
@@ -204,19 +222,23 @@ class Link:
 
     def abort(self) -> None:
         """Make a statement that hangs fail at once. Called by another thread."""
-        connection = self._connection
-        if connection is not None:
-            self._database.driver.abort(connection)
+        driver = self._driver
+        if driver is not None:
+            self._database.driver.abort(driver)
 
     def close(self) -> None:
         """Drop the connection; the next use opens a new one."""
+        self.presence = None
         connection, self._connection = self._connection, None
         driver, self._driver = self._driver, None
-        if connection is not None and self._owner == os.getpid():
+        if self._owner != os.getpid():
+            return
+        if connection is not None:
             # Invalidated first: closing alone would try to roll back what may be broken. It only
             # forgets the driver's connection, since that belongs to no pool.
             quietly(connection.invalidate)
             quietly(connection.close)
+        if driver is not None:
             quietly(driver.close)
 
 

@@ -107,8 +107,8 @@ class Driver(Protocol):
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
         """Make a fresh connection one of the server's own."""
 
-    def abort(self, connection: sa.Connection) -> None:
-        """From another thread, make the statement that runs on the connection fail."""
+    def abort(self, driver: Any) -> None:
+        """From another thread, make what runs on the driver's connection fail."""
 
     def ping(self, connection: sa.Connection) -> None:
         """Make sure that the other end still answers."""
@@ -184,8 +184,13 @@ class Driver(Protocol):
 
     # -- signs of life
 
-    def presence(self, connection: sa.Connection, server_id: int) -> str | None:
-        """What proves to others that this process is alive, for as long as it lives."""
+    def presence(
+        self, connection: sa.Connection, server_id: int, beside: Iterable[str] = ()
+    ) -> str | None:
+        """What proves to others that this process is alive, for as long as it lives.
+
+        :param beside: what the process's other connections have as ``info["presence"]``.
+        """
 
     def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
         """Those of the given that belong to a process that certainly lives no more."""

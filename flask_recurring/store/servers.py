@@ -8,7 +8,7 @@ to a beat, because a job holds the interpreter, is left alone.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -110,9 +110,14 @@ class Servers:
         self.beat(connection, server_id, busy=0)
         return int(server_id)
 
-    def beat(self, connection: sa.Connection, server_id: int, busy: int) -> bool:
-        """Say that the server lives; False if it was taken for dead and must sign on anew."""
-        presence = self._database.driver.presence(connection, server_id)
+    def beat(
+        self, connection: sa.Connection, server_id: int, busy: int, beside: Iterable[str] = ()
+    ) -> bool:
+        """Say that the server lives; False if it was taken for dead and must sign on anew.
+
+        :param beside: the ``presence`` of its other links.
+        """
+        presence = self._database.driver.presence(connection, server_id, beside)
         statement = (
             sa.update(self._server)
             .where(self._server.c.id == server_id, self._server.c.stopped_at.is_(None))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 import threading
@@ -148,7 +149,7 @@ def link(store: Store) -> Any:
 def test_a_link_keeps_its_connection(store: Store, link: Link) -> None:
     with link.use() as first:
         assert not link.overdue
-    with link.use(patient=True) as second:
+    with link.use(patience=math.inf) as second:
         assert second is first
         assert store.database.clock(second) <= store.now()
     link.close()

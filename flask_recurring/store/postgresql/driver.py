@@ -117,24 +117,28 @@ class PostgreSQL:
         if pooled:
             driver.prepare_threshold = None
             return
-        driver.execute(
+        row = driver.execute(
             "SELECT set_config('application_name', %s, false),"
             " set_config('statement_timeout', %s, false),"
             " set_config('default_transaction_isolation', 'read committed', false),"
-            " set_config('idle_in_transaction_session_timeout', '60s', false),"
+            # A process that stands still in the middle of a tick must not keep others from it.
+            " set_config('idle_in_transaction_session_timeout', '5s', false),"
             " set_config('enable_seqscan', 'off', false),"
             " set_config('enable_hashjoin', 'off', false),"
             " set_config('enable_mergejoin', 'off', false),"
-            " set_config('jit', 'off', false)",
+            " set_config('jit', 'off', false),"
+            f" (SELECT {PRESENCE} FROM pg_stat_activity WHERE pid = pg_backend_pid())",
             (f"flask_recurring {role}", f"{round(statement_timeout * 1000)}ms"),
-        )
+        ).fetchone()
+        if row is not None:
+            connection.info["presence"] = row[-1]
         # The few statements of a link are worth preparing at their first use already.
         driver.prepare_threshold = 1
 
-    def abort(self, connection: sa.Connection) -> None:
+    def abort(self, driver: Any) -> None:
         try:
-            number = os.dup(raw(connection).fileno())
-        except (OSError, psycopg.Error, sa.exc.SQLAlchemyError, AttributeError):
+            number = os.dup(driver.fileno())
+        except (OSError, psycopg.Error):
             return  # closed meanwhile
         with socket.socket(fileno=number) as peer:
             try:
@@ -428,21 +432,13 @@ class PostgreSQL:
 
     # -- signs of life
 
-    def presence(self, connection: sa.Connection, server_id: int) -> str | None:
-        if connection.info.get("pooled"):
-            return None  # the backend is everybody's: its life says nothing about this process
-        known: str | None = connection.info.get("presence")
-        if known is not None:
-            return known
-        row = (
-            raw(connection)
-            .execute(f"SELECT {PRESENCE} FROM pg_stat_activity WHERE pid = pg_backend_pid()")
-            .fetchone()
-        )
-        if row is None or row[0] is None:
-            return None
-        connection.info["presence"] = str(row[0])
-        return str(row[0])
+    def presence(
+        self, connection: sa.Connection, server_id: int, beside: Iterable[str] = ()
+    ) -> str | None:
+        # All backends of the process: some may be ended while it lives. Behind a pooler a backend
+        # is everybody's, and its life says nothing.
+        own: str | None = connection.info.get("presence")
+        return None if own is None else "\n".join(dict.fromkeys((own, *beside)))
 
     def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
         # A backend of another role shows its pid only; that counts as a sign of life too.
@@ -450,8 +446,9 @@ class PostgreSQL:
             raw(connection)
             .execute(
                 "SELECT given FROM unnest(%s::text[]) AS given WHERE NOT EXISTS ("
-                " SELECT 1 FROM pg_stat_activity WHERE pid = split_part(given, ' ', 1)::int"
-                f" AND coalesce({PRESENCE}, given) = given)",
+                " SELECT 1 FROM pg_stat_activity, unnest(string_to_array(given, E'\n')) AS backend"
+                " WHERE pid = split_part(backend, ' ', 1)::int"
+                f" AND coalesce({PRESENCE}, backend) = backend)",
                 (list(presence),),
             )
             .fetchall()

@@ -108,9 +108,9 @@ class SQLite:
         # can't, so the pooled connections keep SQLite's stricter default.
         driver.execute("PRAGMA synchronous = NORMAL")
 
-    def abort(self, connection: sa.Connection) -> None:
-        with contextlib.suppress(sqlite3.Error, sa.exc.SQLAlchemyError, AttributeError):
-            raw(connection).interrupt()
+    def abort(self, driver: Any) -> None:
+        with contextlib.suppress(sqlite3.Error):
+            driver.interrupt()
 
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")
@@ -349,7 +349,9 @@ class SQLite:
 
     # -- signs of life
 
-    def presence(self, connection: sa.Connection, server_id: int) -> str | None:
+    def presence(
+        self, connection: sa.Connection, server_id: int, beside: Iterable[str] = ()
+    ) -> str | None:
         file = raw(connection).execute("PRAGMA database_list").fetchone()[2]
         # With the prefix of the tables: there may be several sets of them in one file.
         return self._lock_file.hold(Path(f"{file}-{self._prefix}server-{server_id}"))
