@@ -296,10 +296,11 @@ class Claimer:
         if not lanes:
             return
         sweeping = not self._slow or moment >= self._sweep_at
+        server_id = self._server_id()
         with self._link.use() as connection:
             jobs: Sequence[Claimed] = self._driver.claim(
                 connection,
-                server_id=self._server_id(),
+                server_id=server_id,
                 lanes=[Lane(lane.queue, lane.priority) for lane in lanes] if sweeping else lanes,
                 tasks=self._tasks(),
                 limit=room,
@@ -308,6 +309,8 @@ class Claimer:
             full = len(jobs) == room
             if any(job.lost >= SUSPECT for job in jobs):
                 jobs, full = self._set_suspect_apart(connection, jobs), True
+        if self._server_id() != server_id:
+            return  # taken for dead meanwhile, and so what was claimed is others' now
         cost = time.monotonic() - moment
         if sweeping:
             self._slow = cost > SLOW + SLOW_PER_JOB * len(jobs)

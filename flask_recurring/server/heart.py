@@ -58,6 +58,7 @@ class Heart:
     def perform(self, connection: sa.Connection) -> None:
         """Beat once."""
         server_id = self._server_id()
+        before = time.monotonic()
         beside = self._presences()
         if not self._store.servers.beat(connection, server_id, len(self._stock.running), beside):
             logger.warning(
@@ -65,6 +66,7 @@ class Heart:
             )
             self._sign_on_again(connection)
             server_id = self._server_id()
+        self._stock.sure_until = before + self._timeout
         moment = time.monotonic()
         if moment - self._last_beat > self._silence:
             self._beating_since = moment

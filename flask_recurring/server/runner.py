@@ -75,6 +75,10 @@ class Runner:
     def run(self, job: Claimed) -> None:
         """Run one job. Whatever it does, this returns."""
         started = time.monotonic()
+        if started > self._stock.sure_until:
+            if self._stock.lost(job):
+                return
+            started = time.monotonic()
         console = Console(
             self._completer,
             job.id,

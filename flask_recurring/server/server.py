@@ -238,6 +238,7 @@ class Server:
         while self._stock.busy and time.monotonic() < deadline:
             if self._hurry.wait(0.02):
                 break
+        self._stock.closed = True
         for run in self._stock.runs():
             run.context.cancel(STOPPING)
         last = time.monotonic() + last_word
@@ -278,6 +279,10 @@ class Server:
     def _sign_off(self) -> None:
         try:
             with self._links["control"].use() as connection:
+                # What should not be here any more, and is by a reply that was lost.
+                left = self.store.jobs.claimed_by(connection, self.id)
+                if left:
+                    self.store.database.driver.hand_back(connection, left)
                 self.store.servers.sign_off(connection, self.id)
                 self.store.database.driver.announce(connection, Hint(Topic.ANY))
         except Exception as error:
@@ -332,7 +337,7 @@ class Server:
         """Begin anew, after others took this server for dead and its jobs over."""
         # What waits here belongs to others now. What runs can't be taken back, only asked to stop;
         # its end will be refused, because its claim has gone by.
-        self._stock.written([(job.id, job.claim) for job in self._stock.empty()])
+        self._stock.let_go()
         for run in self._stock.runs():
             run.context.cancel(STOPPING)
         self.id = self._sign_on(connection)

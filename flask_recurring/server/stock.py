@@ -7,6 +7,7 @@ atomic, so that a job costs no lock.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from queue import Empty, SimpleQueue
@@ -43,8 +44,13 @@ class Stock:
         self.unbegun: dict[int, Claimed] = {}
         """Each job from its claim until its run has begun: in the inbox, or just out of it."""
         self.running: dict[int, Run] = {}
+        self.sure_until = math.inf
+        """Moment of the monotonic clock until which nobody else can have been given what is here:
+        this process may have stood still since it took a job."""
         self.room_made = Event()
         """Set when the inbox has run low and a claimer waits for that."""
+        self.closed = False
+        """Set when nothing is to be begun any more."""
         self._low = -1
         # Seconds a job takes, as a moving average. None until the first has ended: until then
         # nothing is stocked, since it may be of the kind that takes hours.
@@ -73,6 +79,15 @@ class Stock:
         # In this order, so that the job is in one of the two at any moment.
         self.running[job_id] = run
         self.unbegun.pop(job_id, None)
+
+    def lost(self, job: Claimed) -> bool:
+        """Whether a job that was taken is no longer to be run here. Waits until that is sure."""
+        while time.monotonic() > self.sure_until and not self.closed:
+            time.sleep(0.01)
+        if (job.id, job.claim) in self.held and not self.closed:
+            return False
+        self.unbegun.pop(job.id, None)
+        return True
 
     def ended(self, run: Run) -> None:
         """Note that the run has ended, and its end was handed over."""
@@ -137,6 +152,11 @@ class Stock:
             if job is not None:
                 self.unbegun.pop(job.id, None)
                 jobs.append(job)
+
+    def let_go(self) -> None:
+        """Forget all that has not begun: others were given it."""
+        jobs = [*self.empty(), *self.unbegun.copy().values()]
+        self.written([(job.id, job.claim) for job in jobs])
 
     @property
     def busy(self) -> bool:
