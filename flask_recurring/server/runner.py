@@ -104,6 +104,8 @@ class Runner:
         try:
             if job.options is not None:
                 options = msgspec.json.decode(job.options)
+                if "overlap" in options:
+                    self._stock.awaited.add((job.id, job.claim))
             task = self._workload.tasks[job.task]
             timeout = options.get("timeout", task.defaults.timeout)
             if timeout is not None:

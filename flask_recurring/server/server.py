@@ -23,6 +23,7 @@ from .control import Control
 from .heart import Heart
 from .janitor import Janitor, Retention
 from .listener import Listener
+from .promoter import Promoter
 from .registrar import Registrar
 from .runner import STOPPING, Runner, Workload, setback
 from .stock import Stock
@@ -90,7 +91,7 @@ class Server:
         self._links = {
             role: database.link(role) for role in ("claim", "complete", "control", "listen")
         }
-        self._stock = Stock(config.threads)
+        self._stock = Stock(config.threads, on_awaited=lambda: self._control.hasten(self._promoter))
         self._wakeup = Wakeup()
         self._clock = Clock()
         self._timekeeper = Timekeeper(self._stock, self._look.set)
@@ -113,7 +114,14 @@ class Server:
             timeout=config.server_timeout,
         )
         self._listener = Listener(store, self._links["listen"], self._heard)
-        self._ticker = Ticker(store, self._clock, tasks=self._tasks, tell=self._tell_of_tick)
+        self._promoter = Promoter(store)
+        self._ticker = Ticker(
+            store,
+            self._clock,
+            tasks=self._tasks,
+            tell=self._tell_of_tick,
+            promote=lambda: self._control.hasten(self._promoter),
+        )
         self._claimer = Claimer(
             store,
             self._links["claim"],
@@ -131,7 +139,10 @@ class Server:
         )
         self._control = Control(
             self._links["control"],
-            [self._heart, self._ticker, self._registrar, Janitor(store, config.retention)],
+            [
+                *(self._heart, self._ticker, self._promoter, self._registrar),
+                Janitor(store, config.retention),
+            ],
         )
         self._supervisor = threading.Thread(
             target=self._supervise, name="recurring-supervisor", daemon=True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import NamedTuple
@@ -35,8 +35,11 @@ class Run(NamedTuple):
 class Stock:
     """What is held, and how much more to take."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, on_awaited: Callable[[], None] | None = None) -> None:
         self.threads = threads
+        self.awaited: set[tuple[int, int]] = set()
+        """Those held, by id and claim, for whose end another job may wait."""
+        self._on_awaited = on_awaited
         self.inbox: SimpleQueue[Claimed | None] = SimpleQueue()
         self.held: set[tuple[int, int]] = set()
         """Each job with its claim, from the claim until its end is written. The same job may be
@@ -106,6 +109,10 @@ class Stock:
         """Let go of jobs whose end is written, given by id and claim."""
         for job in jobs:
             self.held.discard(job)
+            if self.awaited and job in self.awaited:
+                self.awaited.discard(job)
+                if self._on_awaited is not None:
+                    self._on_awaited()
 
     @property
     def waiting(self) -> int:

@@ -13,15 +13,24 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 
 from ..chance import chance
-from ..schedule import read_schedule
+from ..policy import Overlap
+from ..schedule import Schedule, read_schedule
 from ..store import Hint, Store, Topic
 from ..store.driver import Due
-from ..store.recurring import DueRow
+from ..store.recurring import DueRow, Going
 from .backoff import logger
 from .clock import Clock
+from .misfire import SHOWN, all_due, single
+from .overlap import decide
 
 BATCH = 250
-"""Ticks written in one transaction. Small enough that several hosts share a full second."""
+"""Rows ticked in one transaction. Few enough that several hosts share a full second."""
+
+ENOUGH = 2_500
+"""Entries that one transaction writes: a row that has missed very many is the last in it."""
+
+LEAST_SHOWN = 5
+"""Missed ticks of each row that are written one by one, however many rows catch up at once."""
 
 LONGEST_SLEEP = 15.0
 """Seconds: a change whose hint was lost is found after this time."""
@@ -42,6 +51,7 @@ class Ticker:
         *,
         tasks: Callable[[], Sequence[str]],
         tell: Callable[[Hint], None] | None,
+        promote: Callable[[], None] | None = None,
     ) -> None:
         self.next_at = 0.0
         self._due_at = 0.0
@@ -52,6 +62,7 @@ class Ticker:
         self._clock = clock
         self._tasks = tasks
         self._tell = tell
+        self._promote = promote
 
     def perform(self, connection: sa.Connection) -> None:
         """Tick all that is due, and sleep until the next."""
@@ -63,12 +74,12 @@ class Ticker:
             return
         # Woken by the clock: what was foreseen is due. Woken by anything else: look what there is.
         if time.monotonic() >= self._due_at:
-            ticked = self._tick(connection, tasks)
+            ticked, more = self._tick(connection, tasks)
         else:
-            ticked = 0
+            ticked, more = 0, False
             self._unreadable.clear()  # it may have been mended
         self._due_at = math.inf
-        if ticked == BATCH:
+        if more:
             self.next_at = self._due_at = 0.0
             return
         before = time.monotonic()
@@ -84,35 +95,64 @@ class Ticker:
             self._due_at = moment + pause
         self.next_at = min(self.next_at, moment + min(pause, LONGEST_SLEEP))
 
-    def _tick(self, connection: sa.Connection, tasks: Sequence[str]) -> int:
-        driver = self._store.database.driver
-        with driver.transaction(connection):
-            rows = self._store.recurring.lock_due(connection, tasks, BATCH, self._unreadable)
-            due = [tick for row in rows if (tick := self._due(row)) is not None]
-            if due:
-                self._store.recurring.write_ticks(connection, due)
+    def _tick(self, connection: sa.Connection, tasks: Sequence[str]) -> tuple[int, bool]:
+        """Tick what is due: how many rows, and whether there are more."""
+        recurring = self._store.recurring
+        with self._store.database.driver.transaction(connection):
+            rows = recurring.lock_due(connection, tasks, BATCH, self._unreadable)
+            due = self._due(rows)
+            asked = self._mind_overlap(connection, rows, due)
+            ticks = [tick for one in due.values() for tick in one]
+            if ticks:
+                recurring.write_ticks(connection, ticks)
         if self._tell is not None:
-            for queue, priority in {(row.queue, row.priority) for row in rows}:
+            for queue, priority in {(tick.queue, tick.priority) for tick in ticks}:
                 self._tell(Hint(Topic.TICK, queue, priority))
-        return len(rows)
+            if asked:
+                self._tell(Hint(Topic.CANCEL))
+        if self._promote is not None and any(tick.awaiting for tick in ticks):
+            self._promote()  # what it waits for may have ended since it was looked at
+        left = any(row.id not in due and row.id not in self._unreadable for row in rows)
+        return len(rows), left or len(rows) == BATCH
 
-    def _due(self, row: DueRow) -> Due | None:
-        """The row's tick; None if this host can't read the row, which others perhaps can."""
-        try:
-            schedule = read_schedule(row.cron, row.timezone, row.start_at, row.end_at)
-            due = schedule.latest(row.next_at, row.now)
-            following = schedule.next(due)
-        except Exception as error:
-            logger.error("The recurring job %r can't be ticked by this host: %s", row.id, error)
-            self._unreadable.add(row.id)
-            return None
-        return Due(
-            recurring_id=row.id,
-            due=due,
-            next_at=following,
-            task=row.task,
-            arguments=row.arguments,
-            queue=row.queue,
-            priority=row.priority,
-            options=row.options,
-        )
+    def _due(self, rows: Sequence[DueRow]) -> dict[str, list[Due]]:
+        """The ticks, by id, of the rows, or of as many as one transaction should write."""
+        due: dict[str, list[Due]] = {}
+        late: list[tuple[DueRow, Schedule]] = []
+        for row in rows:
+            try:
+                schedule = read_schedule(row.cron, row.timezone, row.start_at, row.end_at)
+                tick = single(row, schedule.next(row.next_at))
+            except Exception as error:
+                # Others perhaps can.
+                logger.error("The recurring job %r can't be ticked by this host: %s", row.id, error)
+                self._unreadable.add(row.id)
+                continue
+            if tick is None:
+                late.append((row, schedule))
+            else:
+                due[row.id] = [tick]
+        written = len(due)
+        # Very many that catch up at once show less of what they missed.
+        shown = min(SHOWN, max(LEAST_SHOWN, ENOUGH // max(len(late), 1)))
+        for row, schedule in late:
+            if written >= ENOUGH:
+                break
+            due[row.id] = all_due(row, schedule, shown)
+            written += len(due[row.id])
+        return due
+
+    def _mind_overlap(
+        self, connection: sa.Connection, rows: Sequence[DueRow], due: dict[str, list[Due]]
+    ) -> bool:
+        """Let the overlap policies decide; whether runs were asked to stop."""
+        minding = [row for row in rows if row.id in due and row.overlap != Overlap.ALLOW]
+        if not minding:
+            return False
+        going = self._store.recurring.going(connection, [row.id for row in minding])
+        replaced: list[Going] = []
+        for row in minding:
+            ticks = due[row.id] = decide(row.overlap, due[row.id], going[row.id])
+            if row.overlap == Overlap.CANCEL and any(tick.outcome == "run" for tick in ticks):
+                replaced.append(going[row.id])
+        return bool(replaced) and self._store.recurring.replace(connection, replaced)

@@ -35,7 +35,7 @@ class NewJob(NamedTuple):
 
 
 class Due(NamedTuple):
-    """One tick that is to become a job, and when its recurring job is due after it."""
+    """One tick, what becomes of it, and when its recurring job is due after it."""
 
     recurring_id: str
     due: datetime | None
@@ -46,6 +46,13 @@ class Due(NamedTuple):
     queue: str
     priority: int
     options: str | None
+    outcome: str = "run"
+    """Only for this one a job is written."""
+    reason: str | None = None
+    start: datetime | None = None
+    """When the job may run; None for at once."""
+    awaiting: bool = False
+    """Whether the job waits for the end of another."""
 
 
 class Entry(NamedTuple):
@@ -131,7 +138,10 @@ class Driver(Protocol):
         """Write jobs and return their ids in the same order; a taken key gives its job's id."""
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
-        """Write each tick and its job, unless the tick exists, and move its recurring job on."""
+        """Write each tick and its job, unless the tick exists, and move its recurring job on.
+
+        Those of one recurring job follow one another, oldest first.
+        """
 
     def survey(self, connection: sa.Connection) -> Survey:
         """All lanes in which jobs wait, without reading the jobs."""

@@ -198,7 +198,7 @@ class Jobs:
     # -- changing
 
     def requeue(self, job_id: int) -> bool:
-        """Let a finished or scheduled job run now, with all its retries before it again.
+        """Let a finished, scheduled or awaiting job run now, with all its retries before it again.
 
         False if there is no such job, or it is waiting for a worker or running already.
         """
@@ -210,7 +210,8 @@ class Jobs:
             .where(
                 job.id == job_id,
                 job.finished_at.is_not(None)
-                | ((job.state == JobState.ENQUEUED.value) & (job.run_at > now())),
+                | ((job.state == JobState.ENQUEUED.value) & (job.run_at > now()))
+                | (job.state == JobState.AWAITING.value),
             )
             .values(
                 state=JobState.ENQUEUED.value,

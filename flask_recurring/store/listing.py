@@ -34,6 +34,7 @@ class Listing:
         waiting = self._job.c.state == sa.literal_column("'Enqueued'")
         # Spelt as in the indexes' conditions, so that the planner sees that they apply.
         self._waiting = waiting
+        self._awaiting = self._job.c.state == sa.literal_column("'Awaiting'")
         self._due = {
             JobState.ENQUEUED: self._job.c.run_at <= now(),
             JobState.SCHEDULED: self._job.c.run_at > now(),
@@ -127,7 +128,7 @@ class Listing:
         elif state is JobState.PROCESSING:
             statement = statement.where(job.server_id.is_not(None))
         elif state is JobState.AWAITING:
-            return []  # no job can be in it yet, and no index would find it
+            statement = statement.where(self._awaiting)
         elif state is not None:
             statement = statement.where(job.state == state.value, job.finished_at.is_not(None))
         return [row[-1] for row in connection.execute(statement)]
@@ -136,7 +137,10 @@ class Listing:
         """How many jobs are in each state, each counted up to the cap."""
         job = self._job.c
         one = sa.select(sa.literal(1))
-        parts = [(JobState.PROCESSING, one.where(job.server_id.is_not(None)))]
+        parts = [
+            (JobState.PROCESSING, one.where(job.server_id.is_not(None))),
+            (JobState.AWAITING, one.where(self._awaiting)),
+        ]
         parts += [
             (state, one.where(job.state == state.value, job.finished_at.is_not(None)))
             for state in JobState
@@ -182,4 +186,4 @@ def _sorted_by(state: JobState | None, filters: Mapping[str, Any]) -> str | None
         return "run_at"
     if state is JobState.PROCESSING:
         return "started_at"
-    return None if state is None else "finished_at"
+    return None if state in (None, JobState.AWAITING) else "finished_at"

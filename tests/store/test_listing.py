@@ -27,7 +27,7 @@ AHEAD = datetime(9000, 1, 1, tzinfo=MOMENT.tzinfo)
 ONE = timedelta(microseconds=1)
 
 LISTED = [state for state in JobState if state is not JobState.AWAITING]
-"""No job is ever Awaiting yet."""
+"""Those that are Awaiting are in ``tests/time/test_overlap.py``."""
 
 on_a_shared_store = settings(
     max_examples=8,

@@ -209,7 +209,7 @@ def read_list(
         Listing(database).rows(connection, state, filters, before, after, 50)
 
 
-STATES = [None, *(state for state in JobState if state is not JobState.AWAITING)]
+STATES = [None, *JobState]
 
 
 def test_listing(database: Database, worker: Worker, watch: Watch, phase: str) -> None:

@@ -234,10 +234,13 @@ class PostgreSQL:
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
         columns = list(zip(*due, strict=True))
-        names = ("ids", "dues", "nexts", "tasks", "arguments", "queues", "priorities", "options")
+        names = (
+            *("ids", "dues", "nexts", "tasks", "arguments", "queues", "priorities", "options"),
+            *("outcomes", "reasons", "starts", "awaiting"),
+        )
         values = {name: list(column) for name, column in zip(names, columns, strict=True)}
         raw(connection).execute(self._sql.write_ticks, values)
-        ran = [tick for tick in due if tick.due is not None]
+        ran = [tick for tick in due if tick.due is not None and tick.outcome == "run"]
         for queue, priority in {(tick.queue, tick.priority) for tick in ran}:
             self.announce(connection, Hint(Topic.TICK, queue, priority))
 

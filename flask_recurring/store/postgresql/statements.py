@@ -57,28 +57,39 @@ class Statements:
         )
         recurring, tick = tables.name("recurring_job"), tables.name("tick")
         self.write_ticks = f"""
-            WITH given AS (
+            WITH given AS MATERIALIZED (
                 SELECT * FROM unnest(%(ids)s::text[], %(dues)s::timestamptz[],
                     %(nexts)s::timestamptz[], %(tasks)s::text[], %(arguments)s::text[],
-                    %(queues)s::text[], %(priorities)s::int[], %(options)s::text[])
-                AS given(id, due, next_at, task, arguments, queue, priority, options)),
+                    %(queues)s::text[], %(priorities)s::int[], %(options)s::text[],
+                    %(outcomes)s::text[], %(reasons)s::text[], %(starts)s::timestamptz[],
+                    %(awaiting)s::bool[])
+                AS given(id, due, next_at, task, arguments, queue, priority, options,
+                         outcome, reason, start, awaiting)),
             fresh AS (
-                INSERT INTO {tick} (recurring_id, due, outcome, job_id, created_at)
-                SELECT id, due, 'run', nextval(pg_get_serial_sequence('{job}', 'id')), now()
+                INSERT INTO {tick} (recurring_id, due, outcome, reason, job_id, created_at)
+                SELECT id, due, outcome, reason, CASE WHEN outcome = 'run'
+                       THEN nextval(pg_get_serial_sequence('{job}', 'id')) END, now()
                 FROM given WHERE due IS NOT NULL
                 ON CONFLICT (recurring_id, due) WHERE due IS NOT NULL DO NOTHING
                 RETURNING recurring_id, due, job_id),
             written AS (
                 INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at,
                                    created_at, recurring_id, due, options)
-                SELECT fresh.job_id, task, arguments, queue, priority, 'Enqueued', now(), now(),
-                       given.id, given.due, options
-                FROM given JOIN fresh ON fresh.recurring_id = given.id AND fresh.due = given.due)
+                SELECT fresh.job_id, task, arguments, queue, priority,
+                       CASE WHEN awaiting THEN 'Awaiting' ELSE 'Enqueued' END,
+                       coalesce(start, now()), now(), given.id, given.due, options
+                FROM given JOIN fresh ON fresh.recurring_id = given.id AND fresh.due = given.due
+                WHERE fresh.job_id IS NOT NULL)
             UPDATE {recurring} AS row
-            SET next_at = given.next_at, last_due = coalesce(given.due, row.last_due),
-                last_job_id = coalesce(fresh.job_id, row.last_job_id)
-            FROM given LEFT JOIN fresh ON fresh.recurring_id = given.id
-            WHERE row.id = given.id"""
+            SET next_at = moved.next_at, absence = NULL,
+                last_due = coalesce(moved.due, row.last_due),
+                last_job_id = coalesce(moved.job_id, row.last_job_id)
+            FROM (SELECT given.id, max(given.next_at) AS next_at, max(fresh.job_id) AS job_id,
+                         max(given.due) FILTER (WHERE outcome = 'run') AS due
+                  FROM given LEFT JOIN fresh
+                       ON fresh.recurring_id = given.id AND fresh.due = given.due
+                  GROUP BY given.id) AS moved
+            WHERE row.id = moved.id"""
         self.survey = f"""
             WITH RECURSIVE lane AS (
                 (SELECT queue, priority, run_at FROM {job} WHERE {WAITING}

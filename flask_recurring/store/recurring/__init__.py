@@ -5,6 +5,7 @@
 ``orphans``     what no code declares any more
 ``life``        what an operator does: pause, override, trigger, remove
 ``ticks``       due times that become jobs, each once
+``overlaps``    runs that the next one has to heed
 ``history``     what became of them
 ``reading``     recurring jobs as one reads them
 =============== =================================================================
@@ -16,12 +17,13 @@ from .definitions import Declared, Definitions
 from .history import History
 from .life import Life
 from .orphans import Orphans
+from .overlaps import Going, Overlaps
 from .reading import Reading
-from .ticks import DueRow, Ticks
+from .ticks import DueRow, Ticks, options_of
 
 
-class Recurring(Definitions, Orphans, Life, Ticks, History, Reading):
+class Recurring(Definitions, Orphans, Life, Ticks, Overlaps, History, Reading):
     """The recurring_job and tick tables."""
 
 
-__all__ = ["Declared", "DueRow", "Recurring"]
+__all__ = ["Declared", "DueRow", "Going", "Recurring", "options_of"]

@@ -34,6 +34,12 @@ class DueRow:
     timezone: str
     start_at: datetime | None
     end_at: datetime | None
+    misfire: str
+    misfire_limit: int
+    misfire_grace: float
+    overlap: str
+    jitter: float
+    absence: str | None
     next_at: datetime
     now: datetime
     """The database's time when it was read."""

@@ -153,34 +153,39 @@ class SQLite:
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
         driver = raw(connection)
         now = _now()
+        without_run = [
+            (tick.recurring_id, to_microseconds(tick.due), tick.outcome, tick.reason, now)
+            for tick in due
+            if tick.due is not None and tick.outcome != "run"
+        ]
+        if without_run:
+            driver.executemany(self._sql.insert_entry, without_run)
+        moved: dict[str, tuple[int | None, int | None, int | None]] = {}
         for tick in due:
-            job_id = None if tick.due is None else self._write_tick(driver, tick, now)
-            moved = (
-                None if tick.next_at is None else to_microseconds(tick.next_at),
-                None if tick.due is None else to_microseconds(tick.due),
-                job_id,
-                tick.recurring_id,
-            )
-            driver.execute(self._sql.move_on, moved)
+            next_at = None if tick.next_at is None else to_microseconds(tick.next_at)
+            _, last_due, last_job = moved.get(tick.recurring_id, (None, None, None))
+            if tick.due is not None and tick.outcome == "run":
+                last_due = to_microseconds(tick.due)
+                last_job = self._write_tick(driver, tick, last_due, now) or last_job
+            moved[tick.recurring_id] = (next_at, last_due, last_job)
+        driver.executemany(self._sql.move_on, [(*values, id) for id, values in moved.items()])
 
-    def _write_tick(self, driver: sqlite3.Connection, tick: Due, now: int) -> int | None:
-        assert tick.due is not None
-        due = to_microseconds(tick.due)
-        fresh = driver.execute(self._sql.insert_tick, (tick.recurring_id, due, now)).fetchone()
+    def _write_tick(self, driver: sqlite3.Connection, tick: Due, due: int, now: int) -> int | None:
+        entry = (tick.recurring_id, due, tick.outcome, tick.reason, now)
+        fresh = driver.execute(self._sql.insert_tick, entry).fetchone()
         if fresh is None:
             return None
-        job = NewJob(
-            task=tick.task,
-            arguments=tick.arguments,
-            queue=tick.queue,
-            priority=tick.priority,
-            options=tick.options,
-            recurring_id=tick.recurring_id,
-            due=tick.due,
+        start = now if tick.start is None else to_microseconds(tick.start)
+        state = "Awaiting" if tick.awaiting else "Enqueued"
+        job = driver.execute(
+            self._sql.insert_run,
+            (
+                *(tick.task, tick.arguments, tick.queue, tick.priority, state, start, now),
+                *(tick.recurring_id, due, tick.options),
+            ),
         )
-        job_id = int(driver.execute(self._sql.insert, _values(job, now)).fetchone()[0])
-        driver.execute(self._sql.name_job, (job_id, fresh[0]))
-        return job_id
+        driver.execute(self._sql.name_job, (job.lastrowid, fresh[0]))
+        return job.lastrowid
 
     def survey(self, connection: sa.Connection) -> Survey:
         driver = raw(connection)

@@ -23,12 +23,18 @@ class Statements:
             RETURNING id, created_at, run_at"""
         self.by_key = f"SELECT id FROM {job} WHERE key = ?"
         recurring, tick = tables.name("recurring_job"), tables.name("tick")
-        self.insert_tick = f"""
-            INSERT INTO {tick} (recurring_id, due, outcome, created_at) VALUES (?, ?, 'run', ?)
-            ON CONFLICT (recurring_id, due) WHERE due IS NOT NULL DO NOTHING RETURNING id"""
+        self.insert_entry = f"""
+            INSERT INTO {tick} (recurring_id, due, outcome, reason, created_at)
+            VALUES (?, ?, ?, ?, ?)
+            ON CONFLICT (recurring_id, due) WHERE due IS NOT NULL DO NOTHING"""
+        self.insert_tick = f"{self.insert_entry} RETURNING id"
+        self.insert_run = f"""
+            INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
+                               recurring_id, due, options)
+            VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
         self.name_job = f"UPDATE {tick} SET job_id = ? WHERE id = ?"
         self.move_on = f"""
-            UPDATE {recurring} SET next_at = ?, last_due = coalesce(?, last_due),
+            UPDATE {recurring} SET next_at = ?, absence = NULL, last_due = coalesce(?, last_due),
                 last_job_id = coalesce(?, last_job_id) WHERE id = ?"""
         lane = f"SELECT queue, priority, run_at FROM {fetch} WHERE {WAITING}"
         self.first_lane = f"{lane} ORDER BY queue, priority, run_at LIMIT 1"

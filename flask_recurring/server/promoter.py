@@ -1,0 +1,33 @@
+"""Lets runs go that have waited for the end of another run of their recurring job.
+
+Hastened when such a run ends on this server, and when a tick of this server had to wait. Now and
+then besides, whoever it was that ended, was deleted, or died.
+"""
+
+from __future__ import annotations
+
+import time
+
+import sqlalchemy as sa
+
+from ..chance import chance
+from ..store import Store
+
+INTERVAL = 3.0
+"""Seconds between two looks without a reason."""
+
+
+class Promoter:
+    """See ``control.Duty``."""
+
+    name = "Promoting"
+
+    def __init__(self, store: Store) -> None:
+        self.next_at = time.monotonic() + chance.uniform(0, INTERVAL)
+        self._store = store
+
+    def perform(self, connection: sa.Connection) -> None:
+        """Look once."""
+        self.next_at = time.monotonic() + chance.uniform(0.8, 1.2) * INTERVAL
+        for hint in self._store.recurring.promote(connection):
+            self._store.tell(hint)

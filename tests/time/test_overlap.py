@@ -1,0 +1,376 @@
+"""A tick that comes while a run of the same recurring job is still going."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from flask_recurring.job import JobState
+from flask_recurring.policy import Policy
+from flask_recurring.server import promoter
+from flask_recurring.server.overlap import GOING, REPLACED, WAITING
+from flask_recurring.store import Hint, Topic
+from flask_recurring.store.claim import Claimed
+from tests.store.conftest import OpenStore
+from tests.store.race import race
+from tests.store.samples import change
+from tests.time.fleet import Fleet
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+
+
+def minute(number: int) -> datetime:
+    return NOON + number * MINUTE
+
+
+def policy(overlap: str, **values: object) -> Policy:
+    return Policy.of(overlap=overlap, **values)  # type: ignore[arg-type]
+
+
+def start_first(fleet: Fleet, overlap: str, **values: object) -> Claimed:
+    """Declare a recurring job, and let its first run be going when the second minute begins."""
+    fleet.declare(policy=policy(overlap, **values))
+    fleet.tick(minute(1))
+    return fleet.worker.claim_one()
+
+
+def states(fleet: Fleet) -> list[str]:
+    return [job.state.value for job in fleet.jobs()]
+
+
+def outcomes(fleet: Fleet) -> list[str]:
+    return [tick.outcome for tick in fleet.history()]
+
+
+# -- allow
+
+
+def test_allow_runs_beside_it(fleet: Fleet) -> None:
+    start_first(fleet, "allow")
+    fleet.tick(minute(2))
+    assert states(fleet) == ["Processing", "Enqueued"]
+    assert fleet.worker.claim_one().due == minute(2)
+
+
+# -- skip
+
+
+def test_skip_gives_the_tick_no_run(fleet: Fleet) -> None:
+    run = start_first(fleet, "skip")
+    fleet.tick(minute(2))
+    assert states(fleet) == ["Processing"]
+    skipped = fleet.history()[-1]
+    assert (skipped.due, skipped.outcome, skipped.job_id) == (minute(2), "skipped", None)
+    assert skipped.reason == f"{GOING} (job {run.id})"
+    assert fleet.job().next_at == minute(3)
+    assert (fleet.job().last_due, fleet.job().last_job_id) == (minute(1), run.id)
+    fleet.worker.succeed(run)
+    fleet.tick(minute(3))
+    assert outcomes(fleet) == ["run", "skipped", "run"]
+
+
+def test_skip_heeds_a_run_that_waits_for_a_worker(fleet: Fleet) -> None:
+    fleet.declare(policy=policy("skip"))
+    fleet.tick(minute(1))
+    fleet.tick(minute(2))
+    assert outcomes(fleet) == ["run", "skipped"]
+
+
+def test_skip_heeds_a_run_that_waits_for_the_start_that_jitter_gave_it(fleet: Fleet) -> None:
+    fleet.declare(policy=policy("skip", jitter=timedelta(hours=5)))
+    fleet.tick(minute(1))
+    assert states(fleet) == ["Scheduled"]
+    fleet.tick(minute(2))
+    assert outcomes(fleet) == ["run", "skipped"]
+
+
+def test_skip_does_not_heed_a_retry_that_comes_later(fleet: Fleet) -> None:
+    run = start_first(fleet, "skip")
+    fleet.worker.fail(run, retry_in=90)
+    fleet.tick(minute(2))
+    assert outcomes(fleet) == ["run", "run"]
+    fleet.worker.succeed(fleet.worker.claim_one())
+    # Once it is due it counts.
+    fleet.tick(minute(3))
+    assert outcomes(fleet) == ["run", "run", "skipped"]
+
+
+def test_skip_does_not_heed_other_jobs(fleet: Fleet) -> None:
+    fleet.declare("job", policy=policy("skip"))
+    fleet.declare("other", policy=policy("skip"))
+    fleet.tick(minute(1))
+    run, other = fleet.worker.claim()
+    fleet.worker.succeed(run if run.recurring_id == "job" else other)
+    fleet.tick(minute(2))
+    assert [tick.outcome for tick in fleet.history("other")] == ["run", "skipped"]
+    assert outcomes(fleet) == ["run", "run"]
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue", "cancel"])
+def test_a_run_by_hand_is_going_too_and_comes_at_once(fleet: Fleet, overlap: str) -> None:
+    run = start_first(fleet, overlap)
+    fleet.store.recurring.trigger("job", "by Ann")
+    assert states(fleet) == ["Processing", "Enqueued"]
+    by_hand = fleet.worker.claim_one()
+    assert by_hand.due is None
+    fleet.worker.succeed(run)
+    fleet.tick(minute(2))
+    assert states(fleet)[2:] == {"skip": [], "queue": ["Awaiting"], "cancel": ["Enqueued"]}[overlap]
+
+
+def test_skip_while_catching_up_runs_the_oldest(fleet: Fleet) -> None:
+    fleet.declare(policy=policy("skip", misfire="all"))
+    fleet.tick(minute(3))
+    assert fleet.dues() == [minute(1)]
+    assert outcomes(fleet) == ["run", "skipped", "skipped"]
+    assert fleet.history()[-1].reason == GOING
+
+
+# -- queue
+
+
+def test_queue_lets_one_wait_until_the_other_has_ended(fleet: Fleet) -> None:
+    run = start_first(fleet, "queue")
+    assert run.options == '{"overlap":"queue"}'
+    fleet.tick(minute(2))
+    assert fleet.promoted, "it is looked at at once whether the other has ended meanwhile"
+    fleet.tick(minute(3))
+    assert states(fleet) == ["Processing", "Awaiting"]
+    assert outcomes(fleet) == ["run", "run", "skipped"]
+    waiting = fleet.jobs()[-1]
+    assert fleet.history()[-1].reason == f"{WAITING} (job {waiting.id})"
+    assert fleet.job().last_due == minute(2)
+    assert fleet.worker.claim() == []
+    fleet.promote()
+    assert states(fleet) == ["Processing", "Awaiting"]
+
+    fleet.worker.succeed(run)
+    fleet.told.clear()
+    fleet.store.subscribe(fleet.told.append)
+    fleet.promote()
+    assert fleet.told == [Hint(Topic.JOB, "default", 0)]
+    second = fleet.worker.claim_one()
+    assert (second.id, second.due) == (waiting.id, minute(2))
+    assert second.waited < 30, "from when it could run"
+    fleet.worker.succeed(second)
+    fleet.tick(minute(4))
+    assert states(fleet) == ["Succeeded", "Succeeded", "Enqueued"]
+
+
+def test_queue_goes_on_while_a_retry_comes_later(fleet: Fleet) -> None:
+    run = start_first(fleet, "queue")
+    fleet.tick(minute(2))
+    fleet.worker.fail(run, retry_in=600)
+    fleet.promote()
+    assert fleet.worker.claim_one().due == minute(2)
+    fleet.tick(minute(3))
+    assert states(fleet) == ["Scheduled", "Processing", "Awaiting"]
+
+
+def test_queue_while_catching_up_lets_one_run_and_one_wait(fleet: Fleet) -> None:
+    fleet.declare(policy=policy("queue", misfire="all"))
+    fleet.tick(minute(4))
+    assert fleet.dues() == [minute(1), minute(2)]
+    assert states(fleet) == ["Enqueued", "Awaiting"]
+    assert outcomes(fleet) == ["run", "run", "skipped", "skipped"]
+
+
+def test_one_that_waits_is_listed_counted_deleted_and_requeued(fleet: Fleet) -> None:
+    start_first(fleet, "queue")
+    fleet.tick(minute(2))
+    jobs = fleet.store.jobs
+    (waiting,) = jobs.page(JobState.AWAITING).items
+    assert waiting.state is JobState.AWAITING
+    assert jobs.page(JobState.AWAITING, recurring_id="job").items == [waiting]
+    assert jobs.page(JobState.AWAITING, queue="other").items == []
+    assert jobs.counts()[JobState.AWAITING].value == 1
+    assert jobs.delete(waiting.id)
+    assert jobs.page(JobState.AWAITING).items == []
+    fleet.promote()
+    assert states(fleet) == ["Processing", "Deleted"]
+    fleet.tick(minute(3))
+    assert states(fleet) == ["Processing", "Deleted", "Awaiting"]
+    (waiting,) = jobs.page(JobState.AWAITING).items
+    assert jobs.requeue(waiting.id), "by hand it runs beside the other"
+    assert fleet.worker.claim_one().id == waiting.id
+
+
+def test_one_that_waits_is_promoted_whatever_the_policy_has_become(fleet: Fleet) -> None:
+    run = start_first(fleet, "queue")
+    fleet.tick(minute(2))
+    fleet.declare(policy=policy("allow"))
+    fleet.tick(minute(3))
+    assert states(fleet) == ["Processing", "Awaiting", "Enqueued"]
+    third = fleet.worker.claim_one()
+    fleet.worker.succeed(run)
+    fleet.promote()
+    assert states(fleet) == ["Succeeded", "Awaiting", "Processing"]
+    fleet.worker.succeed(third)
+    fleet.promote()
+    assert states(fleet) == ["Succeeded", "Enqueued", "Succeeded"]
+
+
+def test_one_that_waits_outlives_the_servers(fleet: Fleet) -> None:
+    run = start_first(fleet, "queue")
+    fleet.tick(minute(2))
+    connection = fleet.store.database.open("other")
+    fleet.store.servers.rescue(connection, [fleet.worker.id])
+    connection.close()
+    # The one that lost its server is going, and then the other's turn comes.
+    fleet.promote()
+    assert states(fleet) == ["Enqueued", "Awaiting"]
+    fleet.store.jobs.delete(run.id)
+    fleet.promote()
+    assert states(fleet) == ["Deleted", "Enqueued"]
+
+
+def test_of_two_that_wait_the_older_comes_first(fleet: Fleet) -> None:
+    start_first(fleet, "queue")
+    fleet.tick(minute(2))
+    job = fleet.store.database.tables.job
+    fleet.store.recurring.trigger("job")
+    change(fleet.store, job, job.c.state == "Enqueued", state="Awaiting")
+    fleet.worker.succeed(*[_claimed(fleet)])
+    fleet.promote()
+    assert states(fleet) == ["Succeeded", "Enqueued", "Awaiting"]
+
+
+def _claimed(fleet: Fleet) -> Claimed:
+    job = fleet.jobs()[0]
+    return Claimed(
+        job.id, job.claim, 1, "work", "[[],{}]", "default", 0, job.run_at, 0.0, "job", None, None
+    )
+
+
+def test_promoting_at_the_same_time_promotes_each_once(
+    fleet: Fleet, clocked_url: str, open_store: OpenStore
+) -> None:
+    ids = [f"job-{number}" for number in range(30)]
+    for id in ids:
+        fleet.declare(id, policy=policy("queue"))
+    fleet.tick(minute(1))
+    runs = fleet.worker.claim()
+    fleet.tick(minute(2))
+    fleet.worker.succeed(*runs)
+    stores = [open_store(clocked_url) for _ in range(4)]
+    connections = [store.database.open("control") for store in stores]
+
+    def promote(number: int) -> int:
+        return len(stores[number].recurring.promote(connections[number]))
+
+    race(4, promote)
+    for connection in connections:
+        connection.close()
+    assert len(fleet.worker.claim(100)) == 30
+
+
+def test_a_promotion_is_told_to_other_processes(
+    fleet: Fleet, clocked_url: str, open_store: OpenStore
+) -> None:
+    run = start_first(fleet, "queue")
+    fleet.tick(minute(2))
+    fleet.worker.succeed(run)
+    other = open_store(clocked_url)
+    driver = other.database.driver
+    listening = other.database.open("listen")
+    driver.listen(listening)
+    fleet.promote()
+    hints = driver.hear(listening, 2.0)
+    assert hints in ([Hint(Topic.JOB, "default", 0)], [Hint(Topic.ANY)])
+    listening.close()
+
+
+def test_looking_costs_little_where_nothing_waits(fleet: Fleet) -> None:
+    assert promoter.INTERVAL <= 5
+    told: list[str] = []
+    engine = fleet.store.database.engine
+
+    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        told.append(statement)
+
+    sa.event.listen(sa.engine.Engine, "before_cursor_execute", note)
+    try:
+        fleet.promote()
+    finally:
+        sa.event.remove(sa.engine.Engine, "before_cursor_execute", note)
+    assert engine is not None
+    assert len(told) == 1
+
+
+# -- cancel
+
+
+def test_cancel_asks_the_running_one_to_stop_and_runs(fleet: Fleet) -> None:
+    run = start_first(fleet, "cancel")
+    fleet.told.clear()
+    fleet.tick(minute(2))
+    first, second = fleet.jobs()
+    assert (first.state, first.cancel_requested) == (JobState.PROCESSING, True)
+    assert (second.state, second.due) == (JobState.ENQUEUED, minute(2))
+    assert Hint(Topic.CANCEL) in fleet.told
+    assert outcomes(fleet) == ["run", "run"]
+    fleet.worker.fail(run)
+    assert states(fleet) == ["Deleted", "Enqueued"]
+
+
+def test_cancel_takes_the_place_of_one_that_waits(fleet: Fleet) -> None:
+    fleet.declare(policy=policy("cancel"))
+    fleet.tick(minute(1))
+    fleet.tick(minute(2))
+    assert states(fleet) == ["Deleted", "Enqueued"]
+    assert Hint(Topic.CANCEL) not in fleet.told
+
+
+def test_cancel_leaves_a_retry_that_comes_later(fleet: Fleet) -> None:
+    run = start_first(fleet, "cancel")
+    fleet.worker.fail(run, retry_in=300)
+    fleet.tick(minute(2))
+    assert states(fleet) == ["Scheduled", "Enqueued"]
+    fleet.tick(minute(10))
+    assert states(fleet)[:2] == ["Deleted", "Deleted"]
+
+
+def test_cancel_while_catching_up_runs_the_newest(fleet: Fleet) -> None:
+    start_first(fleet, "cancel", misfire="all")
+    fleet.tick(minute(4))
+    assert fleet.dues() == [minute(1), minute(4)]
+    assert outcomes(fleet) == ["run", "skipped", "skipped", "run"]
+    assert {tick.reason for tick in fleet.history()[1:3]} == {REPLACED}
+    assert fleet.jobs()[0].cancel_requested
+
+
+def test_cancel_of_many_at_once(fleet: Fleet) -> None:
+    for number in range(20):
+        fleet.declare(f"job-{number}", policy=policy("cancel"))
+    fleet.tick(minute(1))
+    fleet.worker.claim(10)
+    fleet.tick(minute(2))
+    jobs = [job for number in range(20) for job in fleet.jobs(f"job-{number}")]
+    assert sum(job.cancel_requested for job in jobs) == 10
+    assert sum(job.state is JobState.DELETED for job in jobs) == 10
+    assert sum(job.state is JobState.ENQUEUED for job in jobs) == 20
+
+
+# -- the cost
+
+
+def test_plain_ones_cost_no_question_more(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    going = fleet.store.recurring.going
+
+    def counted(connection: sa.Connection, ids: list[str]) -> object:
+        asked.append(len(ids))
+        return going(connection, ids)
+
+    monkeypatch.setattr(fleet.store.recurring, "going", counted)
+    for number in range(5):
+        fleet.declare(f"plain-{number}")
+    fleet.tick(minute(1))
+    assert asked == []
+    for number in range(5):
+        fleet.declare(f"job-{number}", policy=policy("skip"))
+    fleet.tick(minute(2))
+    assert asked == [5]
