@@ -49,8 +49,9 @@ SWEEP_COST = 20
 LOOK_AGAIN = 0.004
 """Seconds after a hint to look once more: senders leave out hints that follow too closely."""
 
-STALE = 1.0
-"""Seconds after which jobs that wait behind slow ones are given back."""
+STALE = 0.15
+"""Seconds without a worker coming back for the next job, after which what waits is given back. It
+was taken for work of a third of that."""
 
 SUSPECT = LOST_LIMIT - 1
 """Servers that a job has lost when it is run with care."""
@@ -143,6 +144,8 @@ class Claimer:
     def _step(self) -> None:
         if time.monotonic() >= self._recover_at:
             self._recover()
+        if self._stock.stale(STALE):
+            self._give_back()
         if self._waits_for_suspect():
             return
         room = self._stock.room()
@@ -163,6 +166,8 @@ class Claimer:
         until = self._survey_at if self._look_at is None else min(self._look_at, self._survey_at)
         if self._suspect is not None:
             until = min(until, moment + SUSPECT_PAUSE)
+        if self._stock.waiting:
+            until = min(until, moment + STALE / 2)
         if not self._wakeup.wait(until - moment):
             return
         self._give_way()
@@ -171,12 +176,12 @@ class Claimer:
         self._stock.wait_for_room()
         if self._stopping:
             return
-        if not self._stock.room_made.wait(STALE / 2) and self._stock.stale(STALE):
-            self._give_back()
+        self._stock.room_made.wait(STALE / 2 if self._stock.waiting else SWEEP_INTERVAL / 2)
         # What became due meanwhile is found by looking, not by a hint.
         self._look_at = 0.0
 
     def _give_back(self) -> None:
+        self._stock.slow_down(STALE)
         jobs = self._stock.empty()
         if jobs:
             # Let go of first: if handing them back fails, they are found to be strays.
@@ -204,8 +209,6 @@ class Claimer:
             self._emptying, self._look_at = False, 0.0
         if self._stopping or not (self._emptying or time.monotonic() < self._quiet_until):
             return False
-        if self._stock.stale(STALE):
-            self._give_back()
         time.sleep(SUSPECT_PAUSE)
         return True
 

@@ -128,7 +128,7 @@ class Runner:
         else:
             self._completer.set_back(end)
         self._stock.ended(run)
-        self._stock.finished(end.finished - started)
+        self._stock.finished(started, end.finished)
 
     def _success(self, job: Claimed, console: Console, started: float, returned: Any) -> Success:
         finished = time.monotonic()

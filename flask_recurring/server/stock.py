@@ -20,6 +20,12 @@ from ..store.claim import Claimed
 STOCK_SECONDS = 0.05
 """Work for so long may wait in the inbox, to bridge the time of a claim."""
 
+SLOW = 0.1
+"""Seconds: jobs that take longer are not stocked at all. Taking one costs little in comparison."""
+
+IDLE = 1.0
+"""Seconds without work after which nothing is known of the next jobs' pace."""
+
 MOST = 500
 """Jobs that wait at most, however fast they are."""
 
@@ -58,11 +64,10 @@ class Stock:
         # Seconds a job takes, as a moving average. None until the first has ended: until then
         # nothing is stocked, since it may be of the kind that takes hours.
         self._pace: float | None = None
-        self._waiting_since = 0.0
+        self._ended_at = 0.0
 
     def put(self, jobs: Iterable[Claimed]) -> None:
         """Take in what was claimed."""
-        self._waiting_since = time.monotonic()
         for job in jobs:
             self.held.add((job.id, job.claim))
             self.unbegun[job.id] = job
@@ -97,9 +102,10 @@ class Stock:
         if self.running.get(run.job.id) is run:  # and not its next attempt already
             del self.running[run.job.id]
 
-    def finished(self, seconds: float) -> None:
+    def finished(self, started: float, finished: float) -> None:
         """Note how long a run took."""
-        pace = self._pace
+        self._ended_at = finished
+        seconds, pace = finished - started, self._pace
         self._pace = seconds if pace is None else pace + (seconds - pace) * 0.1
         if self._low >= 0 and self.inbox.qsize() <= self._low:
             self._low = -1
@@ -125,6 +131,8 @@ class Stock:
 
     def room(self) -> int:
         """How many jobs to take now."""
+        if not self.busy and time.monotonic() - self._ended_at > IDLE:
+            self._pace = None  # what comes next may be of another kind
         return max(0, self.free + self._ahead())
 
     def wait_for_room(self) -> None:
@@ -136,17 +144,24 @@ class Stock:
 
     def _ahead(self) -> int:
         """Jobs to keep waiting. None while jobs are slow: an idle host shall run them."""
-        if self._pace is None:
+        if self._pace is None or self._pace > SLOW:
             return 0
         return min(MOST, int(self.threads * STOCK_SECONDS / max(self._pace, 1e-5)))
 
     def stale(self, seconds: float) -> bool:
-        """Whether jobs have been waiting so long that they should go back to where all see them."""
+        """Whether jobs wait, and no worker has begun one for so long: they should go back to where
+        all see them."""
+        if self.inbox.empty():
+            return False
+        runs = self.runs()
         return (
-            self.inbox.qsize() > 0
-            and len(self.running) >= self.threads
-            and time.monotonic() - self._waiting_since > seconds
+            len(runs) >= self.threads
+            and time.monotonic() - max(run.started for run in runs) > seconds
         )
+
+    def slow_down(self, seconds: float) -> None:
+        """Note that runs take at least so long, before one of them has ended."""
+        self._pace = seconds if self._pace is None else max(self._pace, seconds)
 
     def empty(self) -> list[Claimed]:
         """Take out all that has not begun."""
