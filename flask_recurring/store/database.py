@@ -7,6 +7,7 @@ first error; they never compete with the application for a place in its pool.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 import time
@@ -24,6 +25,10 @@ from .types import current
 
 if TYPE_CHECKING:
     from .driver import Driver
+
+
+SEEN = "flask_recurring.seen"
+"""Key, in a pooled connection's info, of the moment it was first used."""
 
 
 class StoreUnavailable(RecurringError):
@@ -68,6 +73,8 @@ class Database:
         self._link_engine = sa.Engine(
             engine.pool.recreate(), engine.dialect, engine.url
         ).execution_options(isolation_level="AUTOCOMMIT")
+        self._refused_at = -math.inf
+        """When a connection of the pool last turned out to be one that may only read."""
         self._opening = threading.local()
         sa.event.listen(self._link_engine, "connect", self._reached, insert=True)
         self._ready = False
@@ -93,6 +100,9 @@ class Database:
     def connect(self) -> Iterator[sa.Connection]:
         """A pooled connection in which each statement commits by itself."""
         with translated(), self.engine.connect() as connection:
+            # Those that are older than a refusal to write are not asked for one each.
+            while connection.info.setdefault(SEEN, time.monotonic()) < self._refused_at:
+                connection.invalidate()
             try:
                 yield connection
             except sa.exc.DBAPIError as error:
@@ -129,7 +139,7 @@ class Database:
         and so does one to a server that has become a standby.
         """
         quietly(connection.invalidate)
-        self.bare_engine.dispose()
+        self._refused_at = time.monotonic()
         return StoreUnavailable(f"the job database takes no writes: {error}")
 
     def clock(self, connection: sa.Connection) -> datetime:
