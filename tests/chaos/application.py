@@ -62,7 +62,8 @@ def make_scheduler() -> Scheduler:
             return
 
     if seconds := os.environ.get(TICK_SECONDS):
-        scheduler.recurring(TICKING, f"*/{seconds} * * * * *")(tick)
+        # So that none may be missing, also of those that no server was there for.
+        scheduler.recurring(TICKING, f"*/{seconds} * * * * *", misfire="all")(tick)
     return scheduler
 
 

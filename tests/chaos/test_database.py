@@ -27,13 +27,11 @@ def cluster(private_postgres: Cluster) -> Cluster:
     return private_postgres
 
 
-def end_with_everything_done(
-    fleet: Fleet, client: Client, ids: list[int], *, ticks: int = 2, outages: int = 0
-) -> None:
+def end_with_everything_done(fleet: Fleet, client: Client, ids: list[int]) -> None:
     """All jobs ran once and no server was taken for dead: the fault was the database's alone."""
     client.wait_until_finished(ids, 60)
     check_jobs(fleet, client, ids)
-    check_ticks(fleet, client, seconds=ticks, outages=outages)
+    check_ticks(fleet, client, seconds=2)
     assert [host.exit_code for host in fleet.hosts] == [None] * len(fleet.hosts)
     assert len(client.store.servers.live()) == len(fleet.hosts)
     for host in fleet.hosts:
@@ -63,7 +61,7 @@ def test_database_restarts_after_crashes(
         load.wait_for_more(30)
         ids = load.stop()
     assert load.refusals, "the load went on while the database was away"
-    end_with_everything_done(fleet, client, ids, outages=crashes)
+    end_with_everything_done(fleet, client, ids)
 
 
 def test_connections_are_ended_at_random(
@@ -142,7 +140,7 @@ def test_database_takes_no_writes_for_a_while(
         measured("recovery", recovery(fleet, client, since))
         load.wait_for_more(20, timeout=since + RECOVERY - time.monotonic())
         ids = load.stop()
-    end_with_everything_done(fleet, client, ids, outages=1)
+    end_with_everything_done(fleet, client, ids)
 
 
 def test_table_is_locked_for_a_while(
@@ -159,7 +157,7 @@ def test_table_is_locked_for_a_while(
         measured("recovery", recovery(fleet, client, since))
         load.wait_for_more(20, timeout=since + RECOVERY - time.monotonic())
         ids = load.stop()
-    end_with_everything_done(fleet, client, ids, outages=1)
+    end_with_everything_done(fleet, client, ids)
 
 
 def test_all_connections_are_used_up_for_a_while(
@@ -188,7 +186,7 @@ def test_all_connections_are_used_up_for_a_while(
         measured("recovery", recovery(fleet, client, since))
         load.wait_for_more(20, timeout=since + RECOVERY - time.monotonic())
         ids = load.stop()
-    end_with_everything_done(fleet, client, ids, outages=1)
+    end_with_everything_done(fleet, client, ids)
 
 
 def _dsn(url: str) -> str:

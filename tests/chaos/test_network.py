@@ -46,13 +46,11 @@ def connection_of(role: str, proxy: Proxy, url: str) -> Connection | None:
     return next((one for one in found if not one.swallowing), None)
 
 
-def end_with_everything_done(
-    fleet: Fleet, client: Client, ids: list[int], *, outages: int = 0
-) -> None:
+def end_with_everything_done(fleet: Fleet, client: Client, ids: list[int]) -> None:
     """All jobs ran once, and no server was taken for dead."""
     client.wait_until_finished(ids, 60)
     check_jobs(fleet, client, ids)
-    check_ticks(fleet, client, seconds=2, outages=outages)
+    check_ticks(fleet, client, seconds=2)
     for host in fleet.hosts:
         assert "took it for dead" not in host.output()
 
@@ -107,7 +105,7 @@ def test_connection_goes_silent_in_the_middle_of_a_tick(
     wait_for(ticked, RECOVERY, "a tick after the one that was stuck")
     measured("ticking again", time.monotonic() - since)
     measured("recovery", recovery(fleet, client, since))
-    end_with_everything_done(fleet, client, client.work(10), outages=2)
+    end_with_everything_done(fleet, client, client.work(10))
 
 
 def test_host_is_cut_off_for_a_while(

@@ -53,7 +53,7 @@ def test_everything_works_through_a_pooler_and_survives_a_crash_behind_it(
             ids += load.stop()
         client.wait_until_finished(ids, 30)
         check_jobs(fleet, client, ids)
-        check_ticks(fleet, client, seconds=2, outages=1)
+        check_ticks(fleet, client, seconds=2)
         assert "pooled: looking for jobs by polling" in fleet.hosts[0].output()
         assert "prepared statement" not in "".join(host.output() for host in fleet.hosts)
 
