@@ -20,8 +20,10 @@ from .errors import (
 )
 from .extension import Scheduler
 from .job import Attempt, Job, JobState
-from .recurring import RecurringJob
+from .policy import Misfire, Overlap
+from .recurring import PreviousRun, RecurringJob
 from .retry import RetryPolicy
+from .schedule import Schedule
 from .store import StoreUnavailable
 from .task import BoundTask, Call, Task
 from .version import VERSION as __version__
@@ -41,10 +43,14 @@ __all__ = [
     "JobContext",
     "JobState",
     "LocalRequestsOnly",
+    "Misfire",
+    "Overlap",
+    "PreviousRun",
     "ProgressBar",
     "RecurringError",
     "RecurringJob",
     "RetryPolicy",
+    "Schedule",
     "Scheduler",
     "StoreUnavailable",
     "Task",

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from .binding import current_binding
 from .errors import RecurringError
 from .job import JobState
+from .recurring import RecurringJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -105,7 +106,7 @@ def list_recurring(as_json: bool) -> None:
                 row.id,
                 row.cron,
                 row.timezone,
-                "paused" if row.paused else _time(row.next_at),
+                _standing(row),
                 row.last_job_state or "",
                 row.task,
             )
@@ -119,7 +120,7 @@ def list_recurring(as_json: bool) -> None:
 @told_plainly
 def trigger(id: str) -> None:
     """Run the recurring job ID now."""
-    job = current_binding().scheduler.trigger(id)
+    job = current_binding().scheduler.trigger(id, actor=_actor())
     _audit("trigger", id)
     click.echo(f"Enqueued job {job.id}.")
 
@@ -138,7 +139,7 @@ def pause(id: str) -> None:
 @click.argument("id")
 @told_plainly
 def resume(id: str) -> None:
-    """Let the recurring job ID tick again."""
+    """Let the recurring job ID tick again, from where it was paused on."""
     current_binding().scheduler.resume(id)
     _audit("resume", id)
     click.echo(f"Resumed {id}.")
@@ -257,13 +258,23 @@ def servers(as_json: bool) -> None:
 
 
 def _audit(action: str, target: str, detail: str = "") -> None:
+    current_binding().store.audit.record(_actor(), action, target, detail)
+
+
+def _actor() -> str:
     import getpass
 
     try:
-        actor = f"{getpass.getuser()} (command line)"
+        return f"{getpass.getuser()} (command line)"
     except (KeyError, OSError):
-        actor = "command line"
-    current_binding().store.audit.record(actor, action, target, detail)
+        return "command line"
+
+
+def _standing(job: RecurringJob) -> str:
+    """Its next tick, or why there is none."""
+    if job.paused:
+        return "paused"
+    return "orphaned" if job.orphaned_at is not None else _time(job.next_at)
 
 
 def _time(value: datetime | None) -> str:

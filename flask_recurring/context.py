@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TypeVar, cast
+from typing import TypeAlias, TypeVar, cast
 
 from werkzeug.local import LocalProxy
 
 from .console import Console, ProgressBar, Terminal, track
 from .errors import JobCancelled
+from .recurring import PreviousRun
 
 T = TypeVar("T")
+
+FindPrevious: TypeAlias = Callable[[str, int], PreviousRun | None]
+"""Looks the run up that came before: given are the recurring job's id and the present job's."""
 
 
 class JobContext:
@@ -27,6 +31,8 @@ class JobContext:
     __slots__ = (
         "_cancel",
         "_console",
+        "_find_previous",
+        "_previous",
         "_reason",
         "attempt",
         "due",
@@ -46,6 +52,7 @@ class JobContext:
         console: Console,
         recurring_id: str | None = None,
         due: datetime | None = None,
+        find_previous: FindPrevious | None = None,
     ) -> None:
         self.job_id = job_id
         self.task = task
@@ -54,8 +61,23 @@ class JobContext:
         self.recurring_id = recurring_id
         self.due = due
         self._console = console
+        self._find_previous = find_previous
+        self._previous: PreviousRun | None = None
         self._cancel: threading.Event | None = None
         self._reason: str | None = None
+
+    @property
+    def previous_run(self) -> PreviousRun | None:
+        """The last run of this recurring job that succeeded, before this one; None if there is
+        none, and for a job that is no run of a recurring job.
+
+        For work on "everything since". It is looked up when it is first asked for.
+        """
+        if self.recurring_id is None or self._find_previous is None:
+            return self._previous
+        self._previous = self._find_previous(self.recurring_id, self.job_id)
+        self._find_previous = None
+        return self._previous
 
     def write_line(self, *values: object, color: str | None = None) -> None:
         """Write one line to the job's console, the values parted by spaces as ``print`` does.

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .job import JobState
 from .policy import Misfire, Overlap
 from .schedule import Schedule, read_schedule
+
+if TYPE_CHECKING:
+    from .store.count import Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,3 +78,57 @@ class Tick:
     """Why it was skipped or missed, or by whom it was triggered."""
     job_id: int | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one due time: its tick, and how its run went."""
+
+    tick: Tick
+    state: JobState | None
+    """Of the run's job; None if there was none, or it is gone."""
+    started_at: datetime | None
+    """When the last attempt began."""
+    finished_at: datetime | None
+    lateness: float | None
+    """Seconds from when it was due, or triggered, to the beginning of the first attempt."""
+    duration: float | None
+    """Seconds that the last attempt took, None while it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How late the last runs were and how long they took, in seconds.
+
+    Half of them, and 95 of 100, were no later and took no longer; None if there were none.
+    """
+
+    runs: int
+    lateness_p50: float | None
+    lateness_p95: float | None
+    duration_p50: float | None
+    duration_p95: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviousRun:
+    """The last run of a recurring job that succeeded, before the present one."""
+
+    job_id: int
+    due: datetime | None
+    """The tick that it answered; None for a run that was triggered by hand."""
+    started_at: datetime
+    finished_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class RecurringPage:
+    """Some recurring jobs, in the order of their ids."""
+
+    items: list[RecurringJob]
+    previous: str | None
+    """Pass it as ``before`` for the page before this one."""
+    next: str | None
+    """Pass it as ``after`` for the page after this one."""
+    total: Count
+    """How many there are in all pages, counted up to a cap."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from flask import Response, abort, request
@@ -20,7 +21,7 @@ from .chart import run_bars
 from .notice import Notice
 from .page import answer, go_to, url, wants_fragment
 from .schedule import last_first, next_first, upcoming, wording
-from .security import record
+from .security import actor, record
 
 Outcome = TypeVar("Outcome")
 
@@ -108,7 +109,8 @@ def details(notice: Notice | None = None) -> Response:
 def trigger() -> Response:
     """``POST /recurring/trigger``: run it now, whatever its schedule says."""
     identifier = request.form.get("id", "")
-    job = _try(current_binding().scheduler.trigger, identifier)
+    trigger = partial(current_binding().scheduler.trigger, actor=actor())
+    job = _try(trigger, identifier)
     record("recurring.trigger", identifier, f"job {job.id}")
     return _back("triggered", Notice(f"Triggered {identifier}.", job.id))
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from functools import lru_cache
-from zoneinfo import ZoneInfo
 
-from ..cron import CronExpression
 from ..recurring import RecurringJob
+from ..schedule import Schedule
 
 NEVER = datetime.max.replace(tzinfo=UTC)
 
@@ -16,25 +15,17 @@ NEVER = datetime.max.replace(tzinfo=UTC)
 def wording(cron: str) -> str:
     """The expression in words; empty if this version can't read it (another one wrote it)."""
     try:
-        return CronExpression(cron).describe()
+        return Schedule(cron).describe()
     except ValueError:
         return ""
 
 
 def upcoming(job: RecurringJob, after: datetime, count: int = 5) -> list[datetime]:
     """The next ticks, soonest first; fewer than ``count`` if the schedule ends."""
-    ticks: list[datetime] = []
     try:
-        expression, zone = CronExpression(job.cron), ZoneInfo(job.timezone)
-    except (ValueError, LookupError):
-        return ticks
-    moment: datetime | None = after
-    while len(ticks) < count:
-        moment = expression.next(moment, zone) if moment is not None else None
-        if moment is None:
-            break
-        ticks.append(moment)
-    return ticks
+        return job.schedule.following(after, count)
+    except ValueError:
+        return []
 
 
 def next_first(job: RecurringJob) -> datetime:

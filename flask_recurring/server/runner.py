@@ -16,7 +16,7 @@ import msgspec
 from ..arguments import encode_result
 from ..chance import chance
 from ..console import Console, current_console
-from ..context import JobContext, current_context
+from ..context import FindPrevious, JobContext, current_context
 from ..errors import ConfigurationError, JobCancelled
 from ..retry import RetryPolicy
 from ..store.claim import Claimed
@@ -58,6 +58,7 @@ class Runner:
         console_lines: int,
         console_bytes: int,
         time_limit_set: Callable[[JobContext, float], None],
+        find_previous: FindPrevious | None = None,
     ) -> None:
         self._workload = workload
         self._stock = stock
@@ -65,6 +66,7 @@ class Runner:
         self._console_lines = console_lines
         self._console_bytes = console_bytes
         self._time_limit_set = time_limit_set
+        self._find_previous = find_previous
 
     def work(self) -> None:
         """Run jobs until the stock says that it is over."""
@@ -95,6 +97,7 @@ class Runner:
             recurring_id=job.recurring_id,
             # A PostgreSQL session tells the time in a zone of its own.
             due=None if job.due is None else job.due.astimezone(UTC),
+            find_previous=self._find_previous,
         )
         run = Run(job, context, started)
         self._stock.begun(run)

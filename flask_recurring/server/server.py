@@ -103,6 +103,7 @@ class Server:
             console_lines=config.console_max_lines,
             console_bytes=config.console_max_bytes,
             time_limit_set=self._timekeeper.limit,
+            find_previous=store.recurring.previous_run,
         )
         self._heart = Heart(
             store,

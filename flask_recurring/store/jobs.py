@@ -19,14 +19,12 @@ from .driver import NewJob
 from .hint import Hint, Topic
 from .listing import Listing
 from .page import Cursor, Page
+from .purge import Place, Purge
 from .text import is_storable
 from .types import now
 
 CHUNK = 5_000
 """Jobs that are written at once, of any number."""
-
-PURGE_CHUNK = 2_000
-"""Jobs that are deleted in one transaction: it takes some ten milliseconds."""
 
 SOON = 2.0
 """Seconds: a job that is due later than this is found by the next poll in time, without a hint."""
@@ -40,6 +38,7 @@ class Jobs:
         self._job = database.tables.job
         self._tell = tell
         self._listing = Listing(database)
+        self._purge = Purge(database)
 
     # -- writing
 
@@ -269,40 +268,37 @@ class Jobs:
     def purge(self, older_than: timedelta, states: Sequence[JobState]) -> int:
         """Delete jobs that finished longer ago, with their attempts and consoles.
 
+        Not the runs of a recurring job that says how many are kept.
         In chunks of a transaction each, so that nobody waits for it. Returns how many.
         """
         deleted = 0
         for state in states:
-            more = True
+            place, more = Place(), True
             while more:
                 with self._database.connect() as connection:
-                    found, more = self.purge_chunk(connection, state, older_than)
+                    found, more = self.purge_chunk(connection, state, older_than, place)
                 deleted += found
         return deleted
 
     def purge_chunk(
-        self, connection: sa.Connection, state: JobState, older_than: timedelta
+        self,
+        connection: sa.Connection,
+        state: JobState,
+        older_than: timedelta,
+        place: Place | None = None,
     ) -> tuple[int, bool]:
-        """Delete the oldest of them in one transaction: how many, and whether more may be left."""
-        job, tables = self._job.c, self._database.tables
-        oldest = (
-            sa.select(job.id)
-            .where(
-                job.state == state.value,
-                job.finished_at.is_not(None),
-                job.finished_at < now(-older_than.total_seconds()),
-            )
-            .order_by(job.finished_at)
-            .limit(PURGE_CHUNK)
-            .with_for_update(skip_locked=True)
-        )
-        with self._database.driver.transaction(connection):
-            ids = connection.execute(oldest).scalars().all()
-            if ids:
-                for table in (tables.console, tables.attempt):
-                    connection.execute(sa.delete(table).where(table.c.job_id.in_(ids)))
-                connection.execute(sa.delete(self._job).where(job.id.in_(ids)))
-        return len(ids), len(ids) == PURGE_CHUNK
+        """Delete the oldest of them in one transaction: how many, and whether more may be left.
+
+        :param place: where the chunk before has ended; it is moved on.
+        """
+        return self._purge.chunk(connection, state, older_than, place or Place())
+
+    def purge_surplus(self, connection: sa.Connection, after: str = "") -> tuple[int, str | None]:
+        """Delete runs beyond those that recurring jobs keep, some recurring jobs at a time.
+
+        Returns how many, and after which id of a recurring job to go on; None at the end.
+        """
+        return self._purge.surplus(connection, after)
 
 
 def possible(job_id: int) -> bool:

@@ -24,6 +24,7 @@ from ...definition import Definition, fingerprint
 from ...schedule import Schedule, read_schedule
 from ..hint import Hint, Topic
 from ..manifests import Manifests
+from ..pieces import pieces
 from .table import ORPHANED, RecurringTable, changed, columns, decoded, go_on
 
 CHUNK = 500
@@ -141,7 +142,7 @@ class Definitions(RecurringTable):
     def _read_by_id(
         self, connection: sa.Connection, statement: sa.Select[Any], ids: Iterable[str]
     ) -> Iterator[sa.Row[Any]]:
-        for chunk in chunks(sorted(ids)):
+        for chunk in pieces(sorted(ids), CHUNK):
             yield from connection.execute(statement.where(self._row.c.id.in_(chunk)))
 
     def _changes(
@@ -288,9 +289,3 @@ def decoded_list(text: str | None) -> list[str]:
 
 def encoded_list(items: Sequence[str]) -> str | None:
     return msgspec.json.encode(items).decode() if items else None
-
-
-def chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The items in pieces that one statement can take."""
-    for start in range(0, len(items), CHUNK):
-        yield items[start : start + CHUNK]

@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from ..hint import Hint, Topic
 from ..manifests import Manifests
+from ..pieces import pieces
 from ..types import now
-from .definitions import chunks
+from .definitions import CHUNK
 from .table import RecurringTable
 
 
@@ -47,7 +48,7 @@ class Orphans(RecurringTable):
             # Whoever declares one of them has said so before, or comes after and takes it back.
             self._database.driver.exclude(connection, "definitions")
             declared = Manifests(self._database).living(connection)
-            for chunk in chunks(sorted(set(ids) - declared.keys())):
+            for chunk in pieces(sorted(set(ids) - declared.keys()), CHUNK):
                 statement = (
                     sa.update(self._row)
                     .where(
