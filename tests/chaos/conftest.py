@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from tests.chaos.fleet import Client, Fleet
+from tests.chaos.size import FULL
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,11 +26,19 @@ class MakeFleet(Protocol):
     def __call__(self, url: str, **settings: Any) -> tuple[Fleet, Client]: ...
 
 
+@pytest.fixture(params=["sqlite", "postgresql"] if FULL else ["postgresql"])
+def some_url(request: pytest.FixtureRequest) -> str:
+    """Like ``database_url``; but only where there is time, the test runs for each kind."""
+    fixture = {"sqlite": "sqlite_url", "postgresql": "postgres_url"}[request.param]
+    url: str = request.getfixturevalue(fixture)
+    return url
+
+
 @pytest.fixture
 def chaos(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeFleet]:
     """``chaos(url, **settings)`` gives a fleet without servers yet, and the client beside it."""
     # Asked for first, so that servers are gone before their database goes.
-    for name in ("database_url", "postgres_url", "private_postgres"):
+    for name in ("database_url", "some_url", "postgres_url", "private_postgres"):
         if name in request.fixturenames:
             request.getfixturevalue(name)
     with ExitStack() as stack:

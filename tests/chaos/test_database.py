@@ -55,7 +55,7 @@ def test_database_restarts_after_crashes(
         for _ in range(crashes):
             load.wait_for_more(30)
             cluster.stop("immediate")
-            last_for(random.uniform(0, sized(2.0, 20.0)))
+            last_for(random.uniform(0, sized(1.0, 20.0)))
             cluster.start()
             measured("recovery after a crash", recovery(fleet, client, time.monotonic()))
         load.wait_for_more(30)
@@ -69,7 +69,7 @@ def test_connections_are_ended_at_random(
 ) -> None:
     fleet, client = chaos(postgres_url)
     fleet.start(2, ticks=2)
-    end = time.monotonic() + sized(5.0, 30.0)
+    end = time.monotonic() + sized(4.0, 30.0)
     with (
         psycopg.connect(_dsn(postgres_url), autocommit=True) as operator,
         Load(client, seconds=0.02) as load,
@@ -133,7 +133,7 @@ def test_database_takes_no_writes_for_a_while(
             )
         # One that starts in the middle of it has to wait, and comes in by itself too.
         fleet.begin(ticks=2)
-        last_for(sized(4.0, 20.0))
+        last_for(sized(2.5, 20.0))
         assert load.refusals
         cluster.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         since = time.monotonic()
@@ -152,7 +152,7 @@ def test_table_is_locked_for_a_while(
         load.wait_for_more(20)
         with psycopg.connect(_dsn(postgres_url)) as operator:
             operator.execute("LOCK TABLE flask_recurring.job IN ACCESS EXCLUSIVE MODE")
-            last_for(sized(4.0, 20.0))
+            last_for(sized(2.5, 20.0))
         since = time.monotonic()
         measured("recovery", recovery(fleet, client, since))
         load.wait_for_more(20, timeout=since + RECOVERY - time.monotonic())
@@ -178,7 +178,7 @@ def test_all_connections_are_used_up_for_a_while(
             operator.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'app'"
             )
-        last_for(sized(4.0, 20.0))
+        last_for(sized(2.5, 20.0))
         assert load.refusals
         stack.close()
         cluster.execute("ALTER ROLE app CONNECTION LIMIT -1")

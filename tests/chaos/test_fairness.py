@@ -26,9 +26,9 @@ def span(runs: Sequence[Run]) -> float:
 
 @pytest.mark.parametrize("quick_before", [False, True], ids=["fresh", "after quick jobs"])
 def test_hosts_take_slow_jobs_in_proportion_to_their_free_threads(
-    chaos: MakeFleet, database_url: str, measured: Measured, quick_before: bool
+    chaos: MakeFleet, some_url: str, measured: Measured, quick_before: bool
 ) -> None:
-    fleet, client = chaos(database_url)
+    fleet, client = chaos(some_url)
     small, large = fleet.start(1, workers=4) + fleet.start(1, workers=16)
     if quick_before:
         # They have learned that jobs take no time, and would take many at once.
@@ -48,8 +48,8 @@ def test_hosts_take_slow_jobs_in_proportion_to_their_free_threads(
     assert abs(each[large.pid] - count * 16 / 20) <= 4
 
 
-def test_priorities_and_precedence_hold_under_load(chaos: MakeFleet, database_url: str) -> None:
-    fleet, client = chaos(database_url, queues="first,*,last", workers=4)
+def test_priorities_and_precedence_hold_under_load(chaos: MakeFleet, some_url: str) -> None:
+    fleet, client = chaos(some_url, queues="first,*,last", workers=4)
     # Floods that keep both hosts busy for seconds, where all of it could be taken.
     last = client.work(sized(1500, 15_000), 0.01, queue="last")
     plain = client.work(sized(600, 6000), 0.01, queue="plain", priority=5)
@@ -80,8 +80,8 @@ def test_priorities_and_precedence_hold_under_load(chaos: MakeFleet, database_ur
     assert len(before & set(plain)) > 0.95 * len(plain)
 
 
-def test_flood_in_one_queue_does_not_starve_its_equals(chaos: MakeFleet, database_url: str) -> None:
-    fleet, client = chaos(database_url, workers=4)
+def test_flood_in_one_queue_does_not_starve_its_equals(chaos: MakeFleet, some_url: str) -> None:
+    fleet, client = chaos(some_url, workers=4)
     flood = client.work(sized(3000, 30_000), 0.004, queue="flood")
     others = client.work(sized(200, 1000), 0.004, queue="others")
     fleet.start(2)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 from tests.chaos.application import TICKING
 from tests.chaos.conftest import MakeFleet
 from tests.chaos.fleet import Load, last_for, recovery
@@ -23,10 +21,10 @@ LIBRARY = "libfaketime.so.1"
 
 
 def test_host_stands_still_for_longer_than_the_others_wait(
-    chaos: MakeFleet, database_url: str, measured: Measured
+    chaos: MakeFleet, some_url: str, measured: Measured
 ) -> None:
-    timeout = sized(5.0, 30.0)
-    fleet, client = chaos(database_url, heartbeat_interval=0.5, server_timeout=timeout)
+    timeout = sized(3.0, 60.0)
+    fleet, client = chaos(some_url, heartbeat_interval=0.5, server_timeout=timeout)
     (still,) = fleet.start(1, ticks=2)
     # Some run, and some wait behind them: those must not be begun when the host comes back.
     quick = client.work(sized(3000, 20_000), 0.001)
@@ -71,11 +69,11 @@ def test_host_stands_still_for_longer_than_the_others_wait(
 
 
 def test_job_that_lets_no_other_thread_run_is_not_taken_for_dead(
-    chaos: MakeFleet, database_url: str
+    chaos: MakeFleet, some_url: str
 ) -> None:
-    seconds = sized(6.0, 45.0)
+    seconds = sized(4.0, 45.0)
     # Many beats are missed, in the full form at the interval that everybody has.
-    fleet, client = chaos(database_url, heartbeat_interval=sized(0.5, 2.0))
+    fleet, client = chaos(some_url, heartbeat_interval=sized(0.5, 2.0))
     (holder, *_) = fleet.start(2, ticks=2)
     # Others run and end while nothing can be written about them.
     others = client.work(16, 0.3)
@@ -110,18 +108,20 @@ def fake_time(offset: str) -> dict[str, str | None]:
     }
 
 
-@pytest.mark.parametrize("offset", ["-1h", "+1h"])
-def test_hosts_clock_is_an_hour_off(chaos: MakeFleet, postgres_url: str, offset: str) -> None:
+def test_hosts_clocks_are_an_hour_off(chaos: MakeFleet, postgres_url: str) -> None:
     fleet, client = chaos(postgres_url, heartbeat_interval=0.5, server_timeout=10)
-    wrong, _ = fleet.start(1, ticks=2, env=fake_time(offset)) + fleet.start(1, ticks=2)
+    slow, fast = (fleet.begin(ticks=2, env=fake_time(offset)) for offset in ("-1h", "+1h"))
+    fleet.begin(ticks=2)
+    for host in fleet.hosts:
+        host.wait_until_ready()
     begun = client.store.now()
-    with Load(client, seconds=0.01) as load:
+    with Load(client, seconds=0.05) as load:
         last_for(sized(4.0, 60.0), unless=lambda: any("died" in h.output() for h in fleet.hosts))
         ids = load.stop()
     client.wait_until_finished(ids, 20)
     check_jobs(fleet, client, ids)
     assert check_ticks(fleet, client, seconds=2) >= 2
-    assert any(run.pid == wrong.pid for run in fleet.runs())
+    assert {run.pid for run in fleet.runs()} >= {slow.pid, fast.pid}
     over = client.store.now()
     for job_id in ids:
         job = client.store.jobs.get(job_id)

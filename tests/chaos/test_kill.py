@@ -51,10 +51,8 @@ def test_killed_server_has_its_jobs_run_again_within_ten_seconds(
         assert (attempt.outcome, attempt.server) == ("Lost", victim.name)
 
 
-def test_one_of_three_servers_is_killed_again_and_again(
-    chaos: MakeFleet, database_url: str
-) -> None:
-    fleet, client = chaos(database_url, heartbeat_interval=0.5)
+def test_one_of_three_servers_is_killed_again_and_again(chaos: MakeFleet, some_url: str) -> None:
+    fleet, client = chaos(some_url, heartbeat_interval=0.5)
     fleet.start(3, ticks=2)
     ids = client.work(sized(1500, 20_000), 0.005)
     over = threading.Event()
@@ -77,8 +75,8 @@ def test_one_of_three_servers_is_killed_again_and_again(
     assert check_ticks(fleet, client, seconds=2, excused=died) >= 2
 
 
-def test_stopped_server_lets_short_jobs_end(chaos: MakeFleet, database_url: str) -> None:
-    fleet, client = chaos(database_url)
+def test_stopped_server_lets_short_jobs_end(chaos: MakeFleet, some_url: str) -> None:
+    fleet, client = chaos(some_url)
     (first,) = fleet.start(1, workers=8)
     ids = client.work(sized(600, 5000), 0.05)
     wait_for(lambda: len(fleet.runs()) > 50, message="some of the jobs running")
@@ -125,8 +123,8 @@ def test_stopped_server_hands_long_jobs_back(
         )
 
 
-def test_second_sigterm_hands_back_at_once(chaos: MakeFleet, database_url: str) -> None:
-    fleet, client = chaos(database_url)
+def test_second_sigterm_hands_back_at_once(chaos: MakeFleet, some_url: str) -> None:
+    fleet, client = chaos(some_url)
     (first,) = fleet.start(1, shutdown_timeout=60)
     ids = client.work(2, 120) + client.work(2, 120, task="listen")
     wait_for(lambda: len(fleet.runs()) == 4, message="the jobs running")

@@ -117,7 +117,7 @@ def test_host_is_cut_off_for_a_while(
     with Load(client, seconds=0.02) as load:
         load.wait_for_more(20)
         proxy.swallow()
-        last_for(sized(5.0, 30.0))
+        last_for(sized(4.0, 30.0))
         proxy.swallow(False)
         since = time.monotonic()
         measured("recovery", recovery(fleet, client, since))
