@@ -82,7 +82,9 @@ def run(databases: Databases, options: Namespace) -> Result:
                 with databases.fresh() as target:
                     if not isinstance(target, PostgresTarget):
                         raise SystemExit("compare: the others run on PostgreSQL only")
-                    found[name][one.name].append(measure(one, target))
+                    value = measure(one, target)
+                found[name][one.name].append(value)
+                print(f"  {name} · {one.name}: {value:,.1f}", flush=True)
     return Result(
         {
             name: {one: median(values) for one, values in rates.items()}

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import queue
 import threading
+import traceback
 from typing import Any
 
 from flask_recurring.store import NewServer
@@ -73,6 +74,13 @@ def work(dsn: str) -> None:
         batches: queue.Queue[list[Any] | None] = queue.Queue(AHEAD)
 
         def complete() -> None:
+            try:
+                complete_all()
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)  # or the others would wait for it
+
+        def complete_all() -> None:
             connection = raw(completing)
             while (rows := batches.get()) is not None:
                 ids = literal([row[0] for row in rows])

@@ -57,6 +57,8 @@ class Completer:
         self._counts: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0, 0.0])
         self._counted_at = time.monotonic()
         self._console_since = 0.0
+        self._doubtful = 0
+        """Ends that were sent, of which it isn't known whether they were written."""
         self._backoff = Backoff("Writing how jobs ended")
 
     # -- from the workers
@@ -131,6 +133,9 @@ class Completer:
         tallies = self._due_counts()
         if not (successes or setbacks or entries or tallies):
             return
+        # If this fails, it may have been committed all the same.
+        doubtful = self._doubtful
+        self._doubtful = max(doubtful, len(successes) + len(setbacks))
         with self._link.use() as connection:
             accepted = self._store.database.driver.settle(
                 connection, successes, setbacks, entries, tallies, self._server_id()
@@ -143,8 +148,11 @@ class Completer:
         if tallies:
             self._counts.clear()
             self._counted_at = time.monotonic()
+        self._doubtful = 0
         refused = len(successes) - accepted.successes + len(setbacks) - len(accepted.setbacks)
-        if refused:
+        if 0 < refused <= doubtful:
+            logger.info("%d ends were written already; the reply had been lost.", refused)
+        elif refused:
             logger.warning(
                 "%d jobs had been given to another server before their end was written here; "
                 "what the other one writes stands.",

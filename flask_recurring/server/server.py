@@ -201,11 +201,14 @@ class Server:
         logger.info("Server %s takes jobs, with %d threads.", self.name, self.config.threads)
         defining = Backoff("Writing recurring jobs")
         while not self._stop_asked.is_set():
-            pause = min(WATCH_INTERVAL, self._timekeeper.enforce() - time.monotonic())
+            moment = time.monotonic()
+            pause = min(WATCH_INTERVAL, self._timekeeper.enforce() - moment)
             self._look.wait(max(0.0, pause))
             self._look.clear()
+            # If this process stood still, answers may have come that nobody could take: next time.
+            stood_still = time.monotonic() - moment > 2 * WATCH_INTERVAL
             for link in self._links.values():
-                if link.overdue:
+                if link.overdue and not stood_still:
                     logger.warning("The database does not answer on the %s connection.", link.role)
                     link.abort()
             if self._definitions_changed:
