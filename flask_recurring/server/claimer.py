@@ -332,10 +332,11 @@ class Claimer:
             self._look_at = time.monotonic() + LOOK_AGAIN
 
     def _note(self, jobs: Sequence[Claimed], *, exhausted: bool) -> None:
-        for job in jobs:
-            lane = self._lanes.get((job.queue, job.priority))
-            if lane is not None and (lane.mark is None or job.run_at > lane.mark):
-                lane.mark = job.run_at
+        # They come lane by lane in the order of run_at: of each lane the last one counts.
+        for place, run_at in {(job.queue, job.priority): job.run_at for job in jobs}.items():
+            lane = self._lanes.get(place)
+            if lane is not None and (lane.mark is None or run_at > lane.mark):
+                lane.mark = run_at
         if exhausted and (now := self._clock.now()) is not None:
             # All that was due was seen, whoever may run it: begin shortly before now next time.
             recent = now - timedelta(seconds=SWEEP_INTERVAL)
