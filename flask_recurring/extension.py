@@ -353,11 +353,11 @@ class Scheduler:
 
     def requeue(self, id: int) -> bool:
         """Let a finished or scheduled job run now. False if there is nothing to do."""
-        return _possible(id) and self.binding.ready_store().jobs.requeue(id)
+        return self.binding.ready_store().jobs.requeue(id)
 
     def delete(self, id: int) -> bool:
         """Mark a job Deleted; one that runs is asked to stop. False if there is nothing to do."""
-        return _possible(id) and self.binding.ready_store().jobs.delete(id)
+        return self.binding.ready_store().jobs.delete(id)
 
     def purge(self, older_than: timedelta, states: JobState | Iterable[JobState] = FINISHED) -> int:
         """Delete jobs that finished longer ago, with their attempts and consoles.
@@ -563,11 +563,6 @@ def _definition(
         options=options.encoded(),
         policy=policy,
     )
-
-
-def _possible(job_id: int) -> bool:
-    """Whether it could be a job's id: databases refuse to look for numbers that they can't hold."""
-    return 0 < job_id < 2**63
 
 
 def _new(call: Call) -> NewJob:

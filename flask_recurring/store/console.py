@@ -8,6 +8,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from .database import Database
+from .jobs import possible
 
 LARGEST = 2**31 - 1
 """Of claims and sequence numbers; databases refuse to look for what they can't hold."""
@@ -91,4 +92,4 @@ class Consoles:
 
 
 def _possible(job_id: int, claim: int) -> bool:
-    return 0 < job_id < 2**63 and 0 < claim <= LARGEST
+    return possible(job_id) and 0 < claim <= LARGEST
