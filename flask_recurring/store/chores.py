@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from .database import Database
 from .types import now
@@ -21,8 +20,7 @@ class Chores:
 
         :param interval: seconds to the next turn.
         """
-        dialect = postgresql if self._database.driver.name == "postgresql" else sqlite
-        statement = dialect.insert(self._chore).values(name=name, next_at=now(interval))
+        statement = self._database.insert(self._chore).values(name=name, next_at=now(interval))
         due = self._chore.c.next_at <= now()
         with self._database.driver.writing(connection):
             changed = connection.execute(

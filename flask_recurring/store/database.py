@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.pool import NullPool
 
 from ..errors import ConfigurationError, RecurringError
@@ -145,6 +146,11 @@ class Database:
     def clock(self, connection: sa.Connection) -> datetime:
         """The database's own time. The host's is never used: hosts differ."""
         return connection.execute(sa.select(current())).scalar_one()
+
+    def insert(self, table: sa.Table) -> Any:
+        """An insert of the dialect's own, which knows ``ON CONFLICT``."""
+        dialect = postgresql if self.driver.name == "postgresql" else sqlite
+        return dialect.insert(table)
 
     def link(self, role: str) -> Link:
         """A connection of the server's own, opened when it is first used."""

@@ -183,6 +183,9 @@ class Driver(Protocol):
 
     # -- hints
 
+    def announcement(self, hint: Hint) -> sa.Executable | None:
+        """The statement that sends a hint with the transaction it is executed in, if one does."""
+
     def announce(self, connection: sa.Connection, hint: Hint) -> None:
         """Send a hint to other processes; at once, or with the transaction if one is open."""
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..arguments import read_arguments
 from ..job import Attempt, Job, JobState
@@ -64,7 +63,7 @@ class Jobs:
         with self._database.begin() as connection:
             while chunk:
                 ids += self._database.driver.insert_many(connection, chunk)
-                hints |= {hint for job in chunk if (hint := _hint(job)) is not None}
+                hints |= _hints(chunk)
                 chunk = list(islice(source, CHUNK))
             for hint in hints:
                 self._database.driver.announce(connection, hint)
@@ -77,15 +76,15 @@ class Jobs:
     ) -> list[Job]:
         """Write jobs by somebody else's transaction: they exist if, and only if, it commits."""
         written = [self._insert_by(execute, job) for job in jobs]
-        if self._database.driver.name == "postgresql":
-            channel = f"flask_recurring_{self._database.schema}"[:63]
-            for hint in {hint for job in jobs if (hint := _hint(job)) is not None}:
-                execute(sa.select(sa.func.pg_notify(channel, hint.encode())))
+        for hint in _hints(jobs):
+            announcement = self._database.driver.announcement(hint)
+            if announcement is not None:
+                execute(announcement)
         return written
 
     def told(self, jobs: Sequence[NewJob]) -> None:
         """Say inside this process that jobs were written by a transaction that has committed."""
-        for hint in {hint for job in jobs if (hint := _hint(job)) is not None}:
+        for hint in _hints(jobs):
             self._tell(hint)
 
     def _insert_by(self, execute: Callable[[sa.Executable], sa.Result[Any]], job: NewJob) -> Job:
@@ -99,9 +98,8 @@ class Jobs:
                 return read(found)
 
     def _statement(self, job: NewJob) -> Any:
-        dialect = postgresql if self._database.driver.name == "postgresql" else sqlite
         return (
-            dialect.insert(self._job)
+            self._database.insert(self._job)
             .values(
                 task=job.task,
                 arguments=job.arguments,
@@ -342,6 +340,11 @@ def _hint(job: NewJob) -> Hint | None:
         return None
     topic = Topic.LATER if wait > 0 else Topic.TICK if job.due is not None else Topic.JOB
     return Hint(topic, job.queue, job.priority)
+
+
+def _hints(jobs: Iterable[NewJob]) -> set[Hint]:
+    """All hints that the jobs are worth, each once."""
+    return {hint for job in jobs if (hint := _hint(job)) is not None}
 
 
 def _times(database: Database, row: Any) -> tuple[int, datetime, datetime]:

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from ..definition import Definition, fingerprint
 from .database import Database
@@ -35,8 +34,9 @@ class Manifests:
         }
         text = msgspec.json.encode(declares).decode()
         key = fingerprint(text)
-        dialect = postgresql if self._database.driver.name == "postgresql" else sqlite
-        statement = dialect.insert(self._manifest).values(id=key, declares=text, used_at=now())
+        statement = self._database.insert(self._manifest).values(
+            id=key, declares=text, used_at=now()
+        )
         with self._database.driver.writing(connection):
             connection.execute(
                 statement.on_conflict_do_update(index_elements=["id"], set_={"used_at": now()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from .database import Database
 from .hint import Hint, Topic
@@ -33,9 +32,8 @@ class Queues:
 
     def _set(self, name: str, *, paused: bool) -> None:
         value = now() if paused else None
-        dialect = postgresql if self._database.driver.name == "postgresql" else sqlite
         statement = (
-            dialect.insert(self._queue)
+            self._database.insert(self._queue)
             .values(name=name, paused_at=value, created_at=now())
             .on_conflict_do_update(index_elements=["name"], set_={"paused_at": value})
         )

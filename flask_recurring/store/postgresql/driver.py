@@ -409,8 +409,11 @@ class PostgreSQL:
 
     # -- hints
 
+    def announcement(self, hint: Hint) -> sa.Executable:
+        return sa.select(sa.func.pg_notify(self._channel, hint.encode()))
+
     def announce(self, connection: sa.Connection, hint: Hint) -> None:
-        connection.exec_driver_sql("SELECT pg_notify(%s, %s)", (self._channel, hint.encode()))
+        connection.execute(self.announcement(hint))
 
     def listen(self, connection: sa.Connection) -> None:
         raw(connection).execute(SQL("LISTEN {}").format(Identifier(self._channel)))

@@ -331,8 +331,11 @@ class SQLite:
 
     # -- hints
 
-    def announce(self, connection: sa.Connection, hint: Hint) -> None:
+    def announcement(self, hint: Hint) -> None:
         return  # the commit itself is what others see
+
+    def announce(self, connection: sa.Connection, hint: Hint) -> None:
+        return
 
     def listen(self, connection: sa.Connection) -> None:
         connection.info["data_version"] = self._version(connection)
