@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import signal
 import socket
@@ -16,12 +17,23 @@ from typing import Protocol, Self
 from tests.waiting import wait_for
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment, and never the same twice.
+
+    It lies below those that the system hands out itself, for a connection or for port 0: one of
+    them could be taken between this answer and the moment when somebody listens.
+    """
+    for port in random.SystemRandom().sample(range(10_000, 30_000), 1_000):
+        if port in _given:
+            continue
+        with socket.socket() as listener, contextlib.suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            _given.add(port)
+            return port
+    raise AssertionError("no free port between 10000 and 30000")
 
 
 def port_answers(port: int) -> bool:
