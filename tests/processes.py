@@ -16,7 +16,6 @@ from typing import Protocol, Self
 
 from tests.waiting import wait_for
 
-
 _given: set[int] = set()
 
 
