@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from flask import Flask
-from playwright.sync_api import Browser, Page, Response, expect
+from playwright.sync_api import Browser, Page, Response, Route, expect
 from werkzeug.serving import ThreadedWSGIServer
 
 from flask_recurring import AllowAll, JobContext, JobState, Scheduler
@@ -185,6 +185,40 @@ def test_tabs_and_filters_stand_in_the_address(site: Site, page: Page) -> None:
     page.wait_for_url("**/hangfire/recurring?q=night")
     expect(page.locator("#q")).to_be_focused()
     expect(page.locator("tbody tr")).to_have_count(1)
+
+
+@pytest.mark.parametrize("wanted", ["a filter", "an action"])
+def test_what_a_reader_does_while_an_answer_comes_in_is_done(
+    site: Site, page: Page, wanted: str
+) -> None:
+    """The first answer after loading gives the live part other attributes than it had."""
+    held: list[Route] = []
+
+    def hold_first(route: Route) -> None:
+        if "hx-request" in route.request.headers and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/hangfire/recurring", hold_first)
+    page.add_init_script(
+        """window.queued = [];
+        document.addEventListener("htmx:trigger", (e) => window.queued.push(e.target.localName));"""
+    )
+    page.goto(f"{site.url}/hangfire/recurring")
+    site.wait_for(page, lambda: bool(held))
+    if wanted == "a filter":
+        page.keyboard.press("/")
+        page.keyboard.type("night")
+    else:
+        page.get_by_role("button", name="Pause").click()
+    wants = "input" if wanted == "a filter" else "button"
+    site.wait_for(page, lambda: wants in page.evaluate("window.queued"))
+    held[0].continue_()
+    if wanted == "a filter":
+        page.wait_for_url("**/hangfire/recurring?q=night")
+    else:
+        expect(page.locator("[data-toast]")).to_contain_text("Paused nightly.")
 
 
 def test_the_reader_s_colours_are_remembered(site: Site, page: Page) -> None:
