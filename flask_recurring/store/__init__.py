@@ -20,11 +20,12 @@ from .jobs import Jobs
 from .manifests import Manifests
 from .page import Cursor, Page
 from .queues import Queues
-from .recurring import Recurring
+from .recurring import Bookmark, Order, Recurring, RecurringPage
 from .servers import NewServer, Rescue, ServerInfo, Servers
 from .statistics import Minute, Statistics, Totals
 
 __all__ = [
+    "Bookmark",
     "ConsoleBar",
     "ConsoleLine",
     "Count",
@@ -36,8 +37,10 @@ __all__ = [
     "Minute",
     "NewJob",
     "NewServer",
+    "Order",
     "Page",
     "Recurring",
+    "RecurringPage",
     "Rescue",
     "ServerInfo",
     "Store",

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from .driver import Driver
 
 
+AUTOCOMMIT = "AUTOCOMMIT"
+
+COMMITS = "flask_recurring_commits"
+"""Execution option of an engine whose connections commit each statement from the start. To turn
+others to that, and back, at each checkout takes a tenth of the time of an insert."""
+
 SEEN = "flask_recurring.seen"
 """Key, in a pooled connection's info, of the moment it was first used."""
 
@@ -56,7 +62,8 @@ class Database:
 
         self.schema = schema
         self.bare_engine = engine
-        self.engine = engine.execution_options(isolation_level="AUTOCOMMIT")
+        commits = engine.get_execution_options().get(COMMITS, False)
+        self.engine = engine if commits else engine.execution_options(isolation_level=AUTOCOMMIT)
         self.tables = Tables(engine.dialect.name, schema, bind_key)
         self.statement_timeout = statement_timeout
         self.driver: Driver
@@ -73,7 +80,7 @@ class Database:
         # application's connections, and never use them up.
         self._link_engine = sa.Engine(
             engine.pool.recreate(), engine.dialect, engine.url
-        ).execution_options(isolation_level="AUTOCOMMIT")
+        ).execution_options(isolation_level=AUTOCOMMIT)
         self._refused_at = -math.inf
         """When a connection of the pool last turned out to be one that may only read."""
         self._opening = threading.local()
@@ -289,21 +296,26 @@ def create_engine(
     factory: Callable[[], Any] | None = None,
     connect_timeout: float = 5.0,
 ) -> sa.Engine:
-    """An engine of this package's own.
+    """An engine of this package's own. Its connections commit each statement by itself.
 
     :param url: ``postgresql+psycopg://…`` or ``sqlite:///…``.
     :param factory: returns a new psycopg connection, instead of the address in ``url``.
     :param connect_timeout: seconds to wait for PostgreSQL to answer.
     """
     address = sa.make_url(url)
+    commits: dict[str, Any] = {
+        "isolation_level": AUTOCOMMIT,
+        "execution_options": {COMMITS: True},
+    }
     if address.get_backend_name() == "sqlite":
-        return sa.create_engine(address, poolclass=NullPool if factory else None)
+        return sa.create_engine(address, poolclass=NullPool if factory else None, **commits)
     from .postgresql import connect_arguments, discard_stale, heed_pooler
 
     engine = sa.create_engine(
         address,
         pool_size=5,
         max_overflow=20,
+        **commits,
         **(
             {"creator": factory}
             if factory is not None

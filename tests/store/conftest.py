@@ -123,6 +123,14 @@ def store(database_url: str, open_store: OpenStore) -> Store:
 
 
 @pytest.fixture
+def engine(store: Store) -> Iterator[sa.Engine]:
+    """An engine on the store's database as an application has it, with transactions of its own."""
+    engine = sa.create_engine(store.database.bare_engine.url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
 def connection(store: Store) -> Iterator[sa.Connection]:
     """A connection as a server has it."""
     connection = store.database.open("test")

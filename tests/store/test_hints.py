@@ -95,15 +95,15 @@ def test_every_way_to_give_work_is_heard_of(store: Store, ear: Ear) -> None:
         assert ear.hear(), change
 
 
-def test_what_was_rolled_back_is_not_heard_of(store: Store, ear: Ear) -> None:
-    with store.database.bare_engine.connect() as connection:
+def test_what_was_rolled_back_is_not_heard_of(store: Store, engine: sa.Engine, ear: Ear) -> None:
+    with engine.connect() as connection:
         store.jobs.insert_within(connection.execute, [new_job()])
         assert ear.hear(0) == set()
         connection.rollback()
     with pytest.raises(ZeroDivisionError):
         store.jobs.insert_many(new_job(delay=1 / (3 - number)) for number in range(5))
     assert ear.hear(0.1) == set()
-    with store.database.bare_engine.connect() as connection:
+    with engine.connect() as connection:
         store.jobs.insert_within(connection.execute, [new_job(), new_job()])
         assert ear.hear(0) == set()
         connection.commit()

@@ -190,10 +190,10 @@ def test_lists_with_the_same_keys_in_any_order_do_not_block_each_other(
 @postgresql_only
 @pytest.mark.parametrize("commits", [True, False])
 def test_a_key_waits_for_the_transaction_that_may_take_it(
-    store: Store, open_store: OpenStore, commits: bool
+    store: Store, engine: sa.Engine, open_store: OpenStore, commits: bool
 ) -> None:
     other = open_store()
-    with other.database.bare_engine.connect() as connection:
+    with engine.connect() as connection:
         [first] = other.jobs.insert_within(connection.execute, [new_job(key="k")])
 
         def second(number: int) -> int:
@@ -304,12 +304,14 @@ def test_tells_each_lane_of_many_jobs_once(store: Store) -> None:
 # -- in somebody else's transaction
 
 
-def test_a_job_exists_if_the_transaction_commits(store: Store, open_store: OpenStore) -> None:
+def test_a_job_exists_if_the_transaction_commits(
+    store: Store, engine: sa.Engine, open_store: OpenStore
+) -> None:
     other = open_store()
     told: list[Hint] = []
     store.subscribe(told.append)
     news = [new_job(key="k"), new_job(delay=5, queue="mail"), new_job(key="k")]
-    with store.database.bare_engine.connect() as connection:
+    with engine.connect() as connection:
         written = store.jobs.insert_within(connection.execute, news)
         assert [other.jobs.get(job.id) for job in written] == [None] * 3
         assert told == []
@@ -321,8 +323,8 @@ def test_a_job_exists_if_the_transaction_commits(store: Store, open_store: OpenS
     assert told == [Hint(Topic.JOB, "default")]
 
 
-def test_a_job_never_was_if_the_transaction_is_rolled_back(store: Store) -> None:
-    with store.database.bare_engine.connect() as connection:
+def test_a_job_never_was_if_the_transaction_is_rolled_back(store: Store, engine: sa.Engine) -> None:
+    with engine.connect() as connection:
         [job] = store.jobs.insert_within(connection.execute, [new_job(key="k")])
         connection.rollback()
     assert store.jobs.get(job.id) is None
@@ -331,9 +333,11 @@ def test_a_job_never_was_if_the_transaction_is_rolled_back(store: Store) -> None
     assert store.jobs.insert(new_job(key="k")).state is JobState.ENQUEUED
 
 
-def test_a_key_finds_a_job_of_the_same_transaction_and_of_others(store: Store) -> None:
+def test_a_key_finds_a_job_of_the_same_transaction_and_of_others(
+    store: Store, engine: sa.Engine
+) -> None:
     there = store.jobs.insert(new_job(key="there", queue="mail"))
-    with store.database.bare_engine.begin() as connection:
+    with engine.begin() as connection:
         found, new = store.jobs.insert_within(
             connection.execute, [new_job(key="there"), new_job(key="new")]
         )
@@ -343,7 +347,9 @@ def test_a_key_finds_a_job_of_the_same_transaction_and_of_others(store: Store) -
 
 
 @postgresql_only
-def test_a_key_that_is_freed_while_it_is_looked_up(store: Store, open_store: OpenStore) -> None:
+def test_a_key_that_is_freed_while_it_is_looked_up(
+    store: Store, engine: sa.Engine, open_store: OpenStore
+) -> None:
     there = store.jobs.insert(new_job(key="k"))
     other = open_store()
 
@@ -352,7 +358,7 @@ def test_a_key_that_is_freed_while_it_is_looked_up(store: Store, open_store: Ope
             job = other.database.tables.job
             connection.execute(sa.delete(job).where(job.c.id == number))
 
-    with store.database.bare_engine.begin() as connection:
+    with engine.begin() as connection:
 
         def execute(statement: sa.Executable) -> sa.Result[Any]:
             result = connection.execute(statement)

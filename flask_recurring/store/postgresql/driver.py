@@ -180,7 +180,7 @@ class PostgreSQL:
             statement = self._sql.insert_and_hint
         else:
             statement = self._sql.insert
-        row = connection.exec_driver_sql(statement, values).first()
+        row = raw(connection).execute(statement, values).fetchone()
         if row is None and hint is not None:
             # No job, no hint: the next one must not be left out for its sake.
             self._hinted.pop(hint.encode(), None)

@@ -8,6 +8,7 @@
 ``overlaps``    runs that the next one has to heed
 ``history``     what became of them
 ``reading``     recurring jobs as one reads them
+``pages``       lists of them
 =============== =================================================================
 """
 
@@ -18,12 +19,21 @@ from .history import History
 from .life import Life
 from .orphans import Orphans
 from .overlaps import Going, Overlaps
-from .reading import Reading
+from .pages import Bookmark, Order, Pages, RecurringPage
 from .ticks import DueRow, Ticks, options_of
 
 
-class Recurring(Definitions, Orphans, Life, Ticks, Overlaps, History, Reading):
+class Recurring(Definitions, Orphans, Life, Ticks, Overlaps, History, Pages):
     """The recurring_job and tick tables."""
 
 
-__all__ = ["Declared", "DueRow", "Going", "Recurring", "options_of"]
+__all__ = [
+    "Bookmark",
+    "Declared",
+    "DueRow",
+    "Going",
+    "Order",
+    "Recurring",
+    "RecurringPage",
+    "options_of",
+]

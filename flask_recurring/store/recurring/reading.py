@@ -10,16 +10,11 @@ import sqlalchemy as sa
 from ...arguments import read_arguments
 from ...job import JobState
 from ...policy import Policy
-from ...recurring import RecurringJob, RecurringPage
+from ...recurring import RecurringJob
 from ..count import CAP, Count
-from ..text import is_storable, storable
+from ..text import is_storable
 from ..types import now
 from .table import RecurringTable, decoded
-
-LONGEST_SEARCH = 200
-"""Characters of a search that are heeded, and words."""
-
-MOST_WORDS = 5
 
 
 class Reading(RecurringTable):
@@ -36,46 +31,6 @@ class Reading(RecurringTable):
         """All recurring jobs, in the order of their ids."""
         return self._read(self._select().order_by(self._row.c.id))
 
-    def page(
-        self,
-        search: str = "",
-        *,
-        after: str | None = None,
-        before: str | None = None,
-        limit: int = 50,
-    ) -> RecurringPage:
-        """Some recurring jobs, in the order of their ids.
-
-        :param search: words that must all stand in the id or the task's name, large or small.
-        :param after: begin after this id; or end before that one, with ``before``.
-        """
-        row = self._row.c
-        conditions = self._matching(search)
-        statement = self._select().where(*conditions)
-        back = before is not None and after is None
-        if after is not None and is_storable(after):
-            statement = statement.where(row.id > after)
-        elif before is not None and is_storable(before):
-            statement = statement.where(row.id < before)
-        order = row.id.desc() if back else row.id.asc()
-        counted = sa.select(sa.literal(1)).select_from(self._row).where(*conditions)
-        with self._database.connect() as connection:
-            found = connection.execute(statement.order_by(order).limit(limit + 1)).all()
-            total = connection.execute(
-                sa.select(sa.func.count()).select_from(counted.limit(CAP + 1).subquery())
-            ).scalar_one()
-        more = len(found) > limit
-        items = [read(one) for one in found[:limit]]
-        if back:
-            items.reverse()
-        first, last = (items[0].id, items[-1].id) if items else (None, None)
-        return RecurringPage(
-            items,
-            previous=first if (more if back else after is not None) else None,
-            next=last if (back or more) else None,
-            total=Count.of(total),
-        )
-
     def upcoming(self, limit: int = 10) -> list[RecurringJob]:
         """Those whose next ticks come first."""
         row = self._row.c
@@ -89,11 +44,6 @@ class Reading(RecurringTable):
             return Count.of(
                 connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
             )
-
-    def _matching(self, search: str) -> list[sa.ColumnElement[bool]]:
-        text = sa.func.lower(self._row.c.id + " " + self._row.c.task)
-        words = storable(search, LONGEST_SEARCH).lower().split()[:MOST_WORDS]
-        return [text.contains(word, autoescape=True) for word in words]
 
     def _select(self) -> sa.Select[Any]:
         job = self._job.c
