@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .job import JobState
 from .policy import Misfire, Overlap
 from .schedule import Schedule, read_schedule
-
-if TYPE_CHECKING:
-    from .store.count import Count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,16 +116,3 @@ class PreviousRun:
     """The tick that it answered; None for a run that was triggered by hand."""
     started_at: datetime
     finished_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class RecurringPage:
-    """Some recurring jobs, in the order of their ids."""
-
-    items: list[RecurringJob]
-    previous: str | None
-    """Pass it as ``before`` for the page before this one."""
-    next: str | None
-    """Pass it as ``after`` for the page after this one."""
-    total: Count
-    """How many there are in all pages, counted up to a cap."""

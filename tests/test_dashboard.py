@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -134,22 +135,49 @@ def test_recurring_list_says_when_and_in_words(shop: Shop) -> None:
     assert "never" in text
 
 
-def test_recurring_list_is_filtered_sorted_and_paged(sqlite_url: str) -> None:
-    with open_shop(sqlite_url, RECURRING_DASHBOARD_PAGE_SIZE=3) as shop:
+@pytest.mark.parametrize("query", ["", "?sort=next", "?sort=last", "?q=SYNC", "?q=sync&sort=last"])
+def test_recurring_list_is_filtered_sorted_and_paged(database_url: str, query: str) -> None:
+    with open_shop(database_url, RECURRING_DASHBOARD_PAGE_SIZE=3) as shop:
         for number in range(7):
-            shop.recurring(f"sync {number}")
+            shop.recurring(f"sync {number}", f"{number} 3 * * *")
+        with shop.app.app_context():
+            for number in (5, 2):
+                shop.scheduler.trigger(f"sync {number}")
+            shop.scheduler.pause("sync 0")
 
-        def ids(query: str) -> list[str]:
-            text = shop.client.get(f"/hangfire/recurring{query}").text
-            return re.findall(r'cell-title"[^>]*><bdi class="name">([^<]*)<', text)
+        def read(address: str, way: str) -> tuple[list[str], str | None]:
+            text = shop.client.get(address).text
+            ids = re.findall(r'cell-title"[^>]*><bdi class="name">([^<]*)<', text)
+            link = re.search(rf'<a class="button" href="([^"]*{way}=[^"]*)"', text)
+            return ids, html.unescape(link[1]) if link else None
 
-        assert ids("") == ["nightly", "sync 0", "sync 1"]
-        assert ids("?page=3") == ["sync 5", "sync 6"]
-        assert ids("?q=SYNC+4") == ["sync 4"]
-        assert ids("?q=shop.tidy&page=2") == ["sync 2", "sync 3", "sync 4"]
-        assert ids("?q=nothing") == []
-        assert len(ids("?sort=next")) == 3
-        assert ids("?sort=nonsense&page=-4") == ids("")
+        pages: list[list[str]] = []
+        last = ""
+        address: str | None = f"/hangfire/recurring{query}"
+        while address:
+            last = address
+            ids, address = read(address, "after")
+            pages.append(ids)
+        assert [len(ids) for ids in pages] == [3, 3, 1] if "q=" in query else [3, 3, 2]
+        every = [id for ids in pages for id in ids]
+        assert sorted(every) == (["nightly"] if "q=" not in query else []) + [
+            f"sync {number}" for number in range(7)
+        ]
+        if "sort=next" in query:
+            assert every[-1] == "sync 0"  # has no next tick
+        if "sort=last" in query:
+            assert every[:2] == ["sync 2", "sync 5"]
+        back = read(last, "before")[1]
+        assert back is not None
+        assert read(back, "before")[0] == pages[1]
+
+
+def test_recurring_list_says_what_it_does_not_find(small_shop: Shop) -> None:
+    ids = re.compile(r'class="cell-title"')
+    assert "has “<bdi>nothing</bdi>”" in small_shop.client.get("/hangfire/recurring?q=nothing").text
+    assert ids.search(small_shop.client.get("/hangfire/recurring?q=shop.tidy").text)
+    assert ids.search(small_shop.client.get("/hangfire/recurring?sort=nonsense").text)
+    assert "Show all 1" in small_shop.client.get("/hangfire/recurring?after=.z").text
 
 
 def test_job_pages_follow_a_cursor_and_keep_the_filter(sqlite_url: str) -> None:
@@ -173,6 +201,8 @@ def test_job_pages_follow_a_cursor_and_keep_the_filter(sqlite_url: str) -> None:
     [
         ("/hangfire/jobs/nonsense", 404),
         ("/hangfire/jobs/failed?before=nonsense", 400),
+        ("/hangfire/recurring?before=nonsense", 400),
+        ("/hangfire/recurring?sort=next&after=x.y", 400),
         ("/hangfire/jobs/details/4711", 404),
         ("/hangfire/jobs/details/99999999999999999999999", 404),
         ("/hangfire/jobs/details/4711/console", 404),

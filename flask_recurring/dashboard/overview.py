@@ -6,10 +6,9 @@ from flask import Response
 
 from ..binding import current_binding
 from ..job import JobState
-from ..recurring import RecurringJob
 from . import chart
 from .page import answer
-from .schedule import next_first, wording
+from .schedule import wording
 
 SHOWN = 8
 """Rows in each of the short lists."""
@@ -18,10 +17,6 @@ SHOWN = 8
 def overview() -> Response:
     """``GET /``."""
     store = current_binding().store
-    recurring = store.recurring.all()
-    coming: list[RecurringJob] = sorted(
-        (job for job in recurring if job.next_at is not None), key=next_first
-    )[:SHOWN]
     return answer(
         "overview.html",
         at="overview",
@@ -30,7 +25,7 @@ def overview() -> Response:
         servers=store.servers.live(),
         running=store.jobs.page(JobState.PROCESSING, limit=SHOWN).items,
         failures=store.jobs.page(JobState.FAILED, limit=SHOWN).items,
-        coming=coming,
-        recurring_count=len(recurring),
+        coming=store.recurring.upcoming(SHOWN),
+        recurring_count=store.recurring.count(),
         wording=wording,
     )

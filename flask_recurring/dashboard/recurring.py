@@ -15,68 +15,75 @@ from flask import Response, abort, request
 
 from ..binding import current_binding
 from ..errors import UnknownRecurringJobError
-from ..recurring import RecurringJob
+from ..store import Bookmark, Order
 from . import notice as notices
 from .chart import run_bars
 from .notice import Notice
 from .page import answer, go_to, url, wants_fragment
-from .schedule import last_first, next_first, upcoming, wording
+from .schedule import upcoming, wording
 from .security import actor, record
 
 Outcome = TypeVar("Outcome")
 
-SORTS: dict[str, Callable[[RecurringJob], Any]] = {
-    "id": lambda job: job.id.casefold(),
-    "next": next_first,
-    "last": last_first,
-}
 HISTORY = 30
 """Runs shown on a recurring job's page."""
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What the address asks to see of the list."""
+    """What the address asks to see of the list: every part is in it, so it can be shared."""
 
     words: str
-    sort: str
-    page: int
+    order: Order
+    before: str | None
+    after: str | None
 
     @classmethod
     def read(cls) -> View:
-        sort = request.args.get("sort", "id")
-        page = request.args.get("page", 1, type=int)
-        words = request.args.get("q", "").strip()
-        return cls(words, sort if sort in SORTS else "id", max(page, 1))
+        sort = request.args.get("sort", "")
+        return cls(
+            request.args.get("q", "").strip(),
+            Order(sort) if sort in list(Order) else Order.ID,
+            request.args.get("before") or None,
+            request.args.get("after") or None,
+        )
 
     def query(self, **changes: Any) -> dict[str, Any]:
-        """The address's parameters, without those that say nothing."""
-        values = {"q": self.words, "sort": self.sort, "page": self.page} | changes
-        silent = {"q": "", "sort": "id", "page": 1}
+        """The address's parameters, without those that say nothing. Whatever changes, the pages
+        start anew."""
+        values: dict[str, Any] = {"q": self.words, "sort": self.order.value}
+        if not changes:
+            values |= {"before": self.before, "after": self.after}
+        silent = {"q": "", "sort": Order.ID.value}
+        values |= changes
         return {name: value for name, value in values.items() if value != silent.get(name)}
 
-    def holds(self, job: RecurringJob) -> bool:
-        """Whether the job's id or task has every word of the filter."""
-        text = f"{job.id} {job.task}".casefold()
-        return all(word in text for word in self.words.casefold().split())
+    def place(self, which: str) -> Bookmark | None:
+        """The recurring job to go on from. 400 if somebody cut the address short."""
+        text = self.before if which == "before" else self.after
+        try:
+            return Bookmark.parse(text) if text else None
+        except ValueError:
+            abort(400)
 
 
 def recurring(notice: Notice | None = None) -> Response:
     """``GET /recurring``."""
     binding = current_binding()
     view = View.read()
-    every = binding.store.recurring.all()
-    found = sorted(filter(view.holds, every), key=SORTS[view.sort])
-    size = binding.settings.dashboard_page_size
-    start = (view.page - 1) * size
+    page = binding.store.recurring.page(
+        view.words,
+        order=view.order,
+        before=view.place("before"),
+        after=view.place("after"),
+        limit=binding.settings.dashboard_page_size,
+    )
     return answer(
         "recurring.html",
         at="recurring",
         view=view,
-        jobs=found[start : start + size],
-        found=len(found),
-        total=len(every),
-        start=start,
+        page=page,
+        total=binding.store.recurring.count() if view.words else page.total,
         wording=wording,
         notice=notice or _told(),
     )

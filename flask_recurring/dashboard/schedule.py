@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 
 from ..recurring import RecurringJob
 from ..schedule import Schedule
-
-NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @lru_cache(maxsize=4096)
@@ -26,13 +24,3 @@ def upcoming(job: RecurringJob, after: datetime, count: int = 5) -> list[datetim
         return job.schedule.following(after, count)
     except ValueError:
         return []
-
-
-def next_first(job: RecurringJob) -> datetime:
-    """Sorts by the next tick; those that have none come last."""
-    return job.next_at or NEVER
-
-
-def last_first(job: RecurringJob) -> float:
-    """Sorts by the last run, newest first; those that never ran come last."""
-    return -(job.last_job_at.timestamp() if job.last_job_at else 0.0)

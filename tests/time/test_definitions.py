@@ -17,10 +17,10 @@ from flask_recurring.errors import ConfigurationError
 from flask_recurring.policy import Misfire, Overlap, Policy
 from flask_recurring.recurring import RecurringJob
 from flask_recurring.store import Hint, Store, Topic
-from flask_recurring.store.recurring.definitions import REMEMBERED
+from flask_recurring.store.recurring.definitions import CHUNK, REMEMBERED
 from tests.store.conftest import OpenStore
 from tests.store.race import race
-from tests.store.samples import MOMENT, change, definition, row_count
+from tests.store.samples import MOMENT, change, definition, postgresql_only, row_count
 from tests.store.worker import Worker, new_server
 
 DAILY = "30 4 * * *"
@@ -158,6 +158,22 @@ def test_one_that_starts_later_and_one_that_is_over(store: Store) -> None:
     assert later is not None
     assert start <= later < start + timedelta(minutes=1)
     assert get(store, "over").next_at is None
+
+
+def test_ids_are_text_and_nothing_else(store: Store) -> None:
+    odd = ["a'b", "''", "\\'", "%s", "%(x)s", "100%%", ":x", "$1", "?", "{}", "__[POSTCOMPILE_ids]"]
+    news = [definition(id) for id in [*odd, "'); DROP TABLE recurring_job; --"]]
+    assert store.recurring.declare(news).written == len(news)
+    assert store.recurring.declare(news).written == 0
+    assert {job.id for job in store.recurring.all()} == {new.id for new in news}
+
+
+@postgresql_only
+def test_what_was_planned_for_an_empty_table_is_not_kept(store: Store) -> None:
+    store.recurring.declare([definition(f"job-{number}") for number in range(10 * CHUNK)])
+    with store.database.connect() as connection:
+        prepared = connection.exec_driver_sql("SELECT statement FROM pg_prepared_statements")
+        assert not [text for text in prepared.scalars() if "recurring_job.id IN" in text]
 
 
 def test_very_many_in_one_go(store: Store, open_store: OpenStore) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
+import sqlalchemy as sa
 
 from flask_recurring import JobContext, PreviousRun, Scheduler
 from flask_recurring.job import JobState
 from flask_recurring.policy import Policy
-from flask_recurring.store import Count, Store
+from flask_recurring.store import Bookmark, Count, Order, RecurringPage, Store
 from flask_recurring.store.count import CAP
 from flask_recurring.store.recurring.history import percentile
 from tests.applications import Applications, lines_of, store_of, wait_for_job
@@ -26,27 +28,104 @@ ENDS = [JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED]
 # -- pages
 
 
+def bookmark(id: str) -> Bookmark:
+    return Bookmark(None, id)
+
+
+def ids_of(page: RecurringPage) -> list[str]:
+    return [job.id for job in page.items]
+
+
 def test_pages_in_the_order_of_ids_forth_and_back(store: Store) -> None:
     ids = [f"job-{number:02}" for number in range(25)]
     store.recurring.save([definition(id) for id in reversed(ids)])
     first = store.recurring.page(limit=10)
-    assert [job.id for job in first.items] == ids[:10]
-    assert (first.previous, first.next, first.total) == (None, "job-09", Count(25))
+    assert ids_of(first) == ids[:10]
+    assert (first.previous, first.next, first.total) == (None, bookmark("job-09"), Count(25))
     second = store.recurring.page(after=first.next, limit=10)
-    assert [job.id for job in second.items] == ids[10:20]
-    assert (second.previous, second.next) == ("job-10", "job-19")
+    assert ids_of(second) == ids[10:20]
+    assert (second.previous, second.next) == (bookmark("job-10"), bookmark("job-19"))
     third = store.recurring.page(after=second.next, limit=10)
-    assert [job.id for job in third.items] == ids[20:]
-    assert (third.previous, third.next) == ("job-20", None)
+    assert ids_of(third) == ids[20:]
+    assert (third.previous, third.next) == (bookmark("job-20"), None)
     assert store.recurring.page(before=third.previous, limit=10) == second
     back = store.recurring.page(before=second.previous, limit=10)
     assert back.items == first.items
-    assert (back.previous, back.next) == (None, "job-09")
-    exact = store.recurring.page(after="job-14", limit=10)
+    assert (back.previous, back.next) == (None, bookmark("job-09"))
+    exact = store.recurring.page(after=bookmark("job-14"), limit=10)
     assert (len(exact.items), exact.next) == (10, None)
-    nothing = store.recurring.page(after="job-24")
+    nothing = store.recurring.page(after=bookmark("job-24"))
     assert (nothing.items, nothing.previous, nothing.next) == ([], None, None)
+    # A place that comes from a list in another order is still a place.
+    assert store.recurring.page(after=Bookmark(7, "job-09"), limit=10) == second
     assert store.recurring.count() == Count(25)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 9])
+@pytest.mark.parametrize("order", Order)
+def test_pages_in_each_order_forth_and_back(store: Store, order: Order, limit: int) -> None:
+    """Some have a next tick or a last run, and some, after them, have none."""
+    ids = ["a", "b", "c", "d", "e", "f", "g"]
+    store.recurring.save([definition(id, task="work" if id < "d" else "other") for id in ids])
+    next_at = {"g": 1, "c": 2, "b": 2, "e": 3}
+    last_job = {"d": 1, "f": 2, "b": 3}
+    row = store.database.tables.recurring_job
+    with store.database.begin() as connection:
+        for id in ids:
+            values = {
+                "next_at": NOON + next_at[id] * MINUTE if id in next_at else None,
+                "last_job_id": last_job.get(id),
+            }
+            connection.execute(sa.update(row).where(row.c.id == id).values(values))
+    expected = {
+        Order.ID: ids,
+        Order.NEXT: ["g", "b", "c", "e", "a", "d", "f"],
+        Order.LAST: ["b", "f", "d", "a", "c", "e", "g"],
+    }[order]
+    assert walk(store, order, limit) == expected
+    assert walk(store, order, limit, "work") == [id for id in expected if id < "d"]
+
+
+def walk(store: Store, order: Order, limit: int, search: str = "") -> list[str]:
+    """The ids of all pages; on the way back they must be the same, page by page."""
+    page = store.recurring.page(search, order=order, limit=limit)
+    assert page.previous is None
+    pages = [page]
+    while page.next is not None:
+        assert Bookmark.parse(str(page.next)) == page.next
+        page = store.recurring.page(search, order=order, after=page.next, limit=limit)
+        pages.append(page)
+    for earlier in reversed(pages[:-1]):
+        assert page.previous is not None
+        page = store.recurring.page(search, order=order, before=page.previous, limit=limit)
+        assert ids_of(page) == ids_of(earlier)
+    assert page.previous is None
+    return [id for page in pages for id in ids_of(page)]
+
+
+def test_a_page_begins_where_the_last_one_ended_whatever_ticks_meanwhile(fleet: Fleet) -> None:
+    for number in range(4):
+        fleet.declare(f"job-{number}", cron=f"{number} * * * *")
+    fleet.clock.set(NOON + 30 * SECOND)
+    read = partial(fleet.store.recurring.page, order=Order.NEXT, limit=2)
+    first = read()
+    assert ids_of(first) == ["job-1", "job-2"]
+    fleet.tick(NOON + 2 * MINUTE)
+    assert ids_of(read(after=first.next)) == ["job-3", "job-0"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "job", ".", "x.job", "-1.job", f"{10**17}.job", ".a\0b", ".\ud800", "." + "x" * 1001],
+)
+def test_what_is_no_place_in_a_list(text: str) -> None:
+    with pytest.raises(ValueError, match="not a place in a list"):
+        Bookmark.parse(text)
+
+
+@pytest.mark.parametrize("place", [Bookmark(None, "a.b"), Bookmark(12, ".a\nb ")])
+def test_a_place_in_a_list_as_text(place: Bookmark) -> None:
+    assert Bookmark.parse(str(place)) == place
 
 
 def test_a_page_of_those_with_all_words_in_id_or_task(store: Store) -> None:
@@ -72,7 +151,6 @@ def test_a_page_of_those_with_all_words_in_id_or_task(store: Store) -> None:
     assert found("nothing") == []
     assert found("mail\0") == []
     assert found("x" * 10_000) == []
-    assert store.recurring.page(after="\0").items == store.recurring.all()
 
 
 def test_a_page_counts_up_to_a_cap(store: Store) -> None:

@@ -143,7 +143,12 @@ class Definitions(RecurringTable):
         self, connection: sa.Connection, statement: sa.Select[Any], ids: Iterable[str]
     ) -> Iterator[sa.Row[Any]]:
         for chunk in pieces(sorted(ids), CHUNK):
-            yield from connection.execute(statement.where(self._row.c.id.in_(chunk)))
+            # The ids stand in the text, so that it is planned anew each time: prepared while the
+            # table was empty, it would go on to read the whole table for each chunk.
+            named: sa.BindParameter[Any] = sa.bindparam(
+                "ids", chunk, expanding=True, literal_execute=True
+            )
+            yield from connection.execute(statement.where(self._row.c.id.in_(named)))
 
     def _changes(
         self,
