@@ -107,19 +107,27 @@ class Database:
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
         """A pooled connection in which each statement commits by itself."""
-        with translated(), self.engine.connect() as connection:
-            # Those that are older than a refusal to write are not asked for one each.
-            while connection.info.setdefault(SEEN, time.monotonic()) < self._refused_at:
-                connection.invalidate()
-            try:
-                yield connection
-            except sa.exc.DBAPIError as error:
-                if takes_no_writes(error.orig):
-                    raise self._read_only(error.orig, connection) from error
-                raise
-            except self.engine.dialect.loaded_dbapi.Error as error:
-                # From a hand-written statement, which goes past SQLAlchemy.
-                raise self._known(error, connection) from error
+        try:
+            with self.engine.connect() as connection:
+                # Those that are older than a refusal to write are not asked for one each.
+                while connection.info.setdefault(SEEN, time.monotonic()) < self._refused_at:
+                    connection.invalidate()
+                try:
+                    yield connection
+                except sa.exc.DBAPIError as error:
+                    if takes_no_writes(error.orig):
+                        raise self._read_only(error.orig, connection) from error
+                    raise
+                except self.engine.dialect.loaded_dbapi.Error as error:
+                    # From a hand-written statement, which goes past SQLAlchemy.
+                    raise self._known(error, connection) from error
+        except sa.exc.DBAPIError as error:
+            # No statement: it failed to connect. Invalidated: the connection was lost on the way.
+            if error.statement is None or error.connection_invalidated:
+                raise StoreUnavailable(
+                    f"the job database can't be reached: {error.orig}"
+                ) from error
+            raise
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -263,18 +271,6 @@ class Link:
             quietly(connection.close)
         if driver is not None:
             quietly(driver.close)
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Turn "the database can't be reached" into the one error that callers can tell by its name."""
-    try:
-        yield
-    except sa.exc.DBAPIError as error:
-        # No statement: it failed to connect. Invalidated: the connection was lost on the way.
-        if error.statement is None or error.connection_invalidated:
-            raise StoreUnavailable(f"the job database can't be reached: {error.orig}") from error
-        raise
 
 
 def takes_no_writes(error: BaseException | None) -> bool:

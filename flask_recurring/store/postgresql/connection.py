@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import os
-import selectors
+import select
 import socket
 from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from sqlalchemy.exc import DisconnectionError
-
-# Not select() where it can be helped: that knows no file number above 1023.
-_Readable: type[selectors.BaseSelector] = getattr(
-    selectors, "PollSelector", selectors.SelectSelector
-)
 
 KEEPALIVE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
@@ -42,10 +37,18 @@ def discard_stale(dbapi: Any, record: Any, proxy: Any) -> None:
     An idle connection has nothing to say, so one that can be read has been closed or is about to
     be. Looking costs microseconds, where asking the server costs a round trip.
     """
-    with _Readable() as selector:
-        selector.register(dbapi.fileno(), selectors.EVENT_READ)
-        if selector.select(0):
-            raise DisconnectionError("the idle connection was closed by the server")
+    if _readable(dbapi.fileno()):
+        raise DisconnectionError("the idle connection was closed by the server")
+
+
+def _readable(number: int) -> bool:
+    """Whether there is something to read from this file, at once."""
+    # Not select() where it can be helped: that knows no file number above 1023.
+    if hasattr(select, "poll"):
+        poll = select.poll()
+        poll.register(number, select.POLLIN)
+        return bool(poll.poll(0))
+    return bool(select.select([number], [], [], 0)[0])
 
 
 def heed_pooler(dbapi: Any, record: Any) -> None:
