@@ -4,6 +4,7 @@
 
   const NBSP = "\u00a0";
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const viewer = `Yours, ${zone}`;
   const pad = (value) => String(value).padStart(2, "0");
 
   // By the database's clock, so that a viewer whose own clock is wrong is not misled.
@@ -52,10 +53,13 @@
     return late < 60e3 ? "due now" : `due since ${rough(late)}`;
   }
 
+  const names = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
   const ways = {
     near,
     next,
     since: (date, now) => length(now - date),
+    day: (date) => `${names[date.getDay()]} ${local(date).slice(0, 10)}`,
+    hours: (date) => local(date).slice(11),
     both: (date, now) => `${local(date)} · ${near(date, now)}`,
     clock: (date, now) => utc(new Date(now)),
   };
@@ -69,6 +73,8 @@
       const title = zone === "UTC" ? utc(date) : `${utc(date)}\n${local(date)} ${zone}`;
       if (element.title !== title) element.title = title;
     }
+    for (const element of document.querySelectorAll("[data-viewer-zone]"))
+      if (element.textContent !== viewer) element.textContent = viewer;
   }
 
   tell();

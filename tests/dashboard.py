@@ -99,6 +99,30 @@ class Shop:
         row = {"job_id": job_id, "claim": 1, "seq": seq, "at": self.store.now(), "text": text}
         self._insert("console", row | values, returning=False)
 
+    def tick(self, id: str, outcome: str = "run", *, ago: float = 0.0, **values: Any) -> None:
+        """An entry of a recurring job's history, of a time ``ago`` seconds ago."""
+        moment = self.store.now() - timedelta(seconds=ago)
+        row = {
+            "recurring_id": id,
+            "due": None if outcome == "triggered" else moment,
+            "outcome": outcome,
+            "reason": None,
+            "job_id": None,
+            "created_at": moment,
+        }
+        self._insert("tick", row | values)
+
+    def run(self, id: str, seconds: float = 1.0, *, ago: float, late: float = 0.0) -> int:
+        """A run of a recurring job that succeeded, with its tick."""
+        due = self.store.now() - timedelta(seconds=ago)
+        start = due + timedelta(seconds=late)
+        end = start + timedelta(seconds=seconds)
+        job = self.job(
+            JobState.SUCCEEDED, recurring_id=id, started_at=start, finished_at=end, due=due
+        )
+        self.tick(id, ago=ago, due=due, job_id=job)
+        return job
+
     def server(self, **values: Any) -> int:
         """A live server."""
         moment = self.store.now()

@@ -23,6 +23,7 @@ PAGES = (
     "/hangfire/",
     "/hangfire/recurring",
     "/hangfire/recurring/details?id=nightly",
+    "/hangfire/recurring/edit?id=nightly",
     "/hangfire/jobs",
     "/hangfire/servers",
     *(f"/hangfire/jobs/{state.lower()}" for state in JobState),
@@ -395,7 +396,7 @@ def test_actions_come_from_our_own_pages(
     assert len(small_shop.store.jobs.page(None).items) == (status == 303)
 
 
-@pytest.mark.parametrize("action", ["trigger", "pause", "resume", "remove"])
+@pytest.mark.parametrize("action", ["trigger", "pause", "resume", "remove", "reset"])
 def test_looking_changes_nothing(small_shop: Shop, action: str) -> None:
     for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE"):
         answer = small_shop.client.open(

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from flask_recurring import Attempt, Job, JobState
 from flask_recurring.dashboard import format
-from flask_recurring.dashboard.chart import round_up, run_bars, throughput
+from flask_recurring.dashboard.chart import round_up, throughput
+from flask_recurring.dashboard.option import OPTIONS
+from flask_recurring.dashboard.runs import LOWEST, strip
+from flask_recurring.dashboard.schedule import following
 from flask_recurring.dashboard.timeline import WIDTH, Run, timeline
+from flask_recurring.errors import ConfigurationError
+from flask_recurring.overrides import Overrides, checked
+from flask_recurring.recurring import Outcome, Tick
+from flask_recurring.retry import RetryPolicy
+from flask_recurring.schedule import Schedule
 from flask_recurring.store import Minute
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -181,12 +190,136 @@ def test_axes_end_at_round_numbers() -> None:
     ]  # fmt: skip
 
 
+def outcome(what: str, state: JobState | None = None, took: float | None = None) -> Outcome:
+    tick = Tick(
+        recurring_id="nightly",
+        due=None if what == "triggered" else START,
+        outcome=what,
+        reason=None,
+        job_id=None if what in ("skipped", "missed") else 1,
+        created_at=START,
+    )
+    started, finished = (None, None) if took is None else (START, at(took))
+    return Outcome(
+        tick=tick,
+        state=state,
+        started_at=started,
+        finished_at=finished,
+        lateness=None,
+        duration=took,
+    )
+
+
 def test_past_runs_end_at_the_right() -> None:
-    runs = [job(JobState.SUCCEEDED, started_at=at(n), finished_at=at(2 * n)) for n in (9, 4, 1)]
-    bars = run_bars([job(JobState.ENQUEUED), *runs], places=5)
-    assert [bar.x for bar in bars] == [20.0, 30.0, 40.0]
-    assert bars[-1].height == 100.0
-    assert bars[0].height < bars[1].height < bars[2].height
+    history = [outcome("run", JobState.SUCCEEDED, took) for took in (9, 4, 1, 0)]
+    heights = [bar.height for bar in strip(history).bars]
+    assert heights == sorted(heights)
+    assert heights[0] == LOWEST
+    assert heights[-1] == 100.0
+    assert all(bar.y + bar.height == pytest.approx(100.0) for bar in strip(history).bars)
+
+
+def test_each_kind_of_entry_has_a_bar_of_its_own() -> None:
+    history = [
+        outcome("run", JobState.PROCESSING),
+        outcome("run", JobState.SCHEDULED),
+        outcome("triggered", JobState.FAILED, 2.0),
+        outcome("skipped"),
+        outcome("missed"),
+        outcome("run"),  # its job is gone
+        outcome("run", JobState.DELETED),
+    ]
+    found = strip(history)
+    assert [bar.kind for bar in found.bars] == [
+        *("deleted", "gone", "missed", "skipped", "failed", "waiting", "processing"),
+    ]
+    assert [bar.by_hand for bar in found.bars].count(True) == found.by_hand == 1
+    assert {kind for kind, _, count in found.counts if count == 1} == {
+        bar.kind for bar in found.bars
+    }
+    assert strip([]).bars == ()
+
+
+# -- options as text
+
+
+VIENNA = ZoneInfo("Europe/Vienna")
+
+
+@pytest.mark.parametrize(
+    ("name", "json", "text"),
+    [
+        ("cron", "@every 90s", "@every 90s"),
+        ("jitter", 0.0, ""),
+        ("jitter", 300.0, "5m"),
+        ("jitter", 90.0, "90s"),
+        ("timeout", None, ""),
+        ("timeout", 0.25, "0.25s"),
+        ("misfire_grace", 0.0, "0s"),
+        ("misfire_grace", 86_400.0, "1d"),
+        ("keep", None, ""),
+        ("keep", 20, "20"),
+        ("retry", None, ""),
+        ("retry", RetryPolicy(attempts=3).to_json(), "3"),
+        ("retry", RetryPolicy(attempts=3, delays=(10.0, 60.0)).to_json(), "10s, 1m, 1m"),
+        ("start", "2031-07-01T06:00:00+00:00", "2031-07-01T08:00:00"),
+        ("paused", True, "yes"),
+        ("priority", -3, "-3"),
+        ("misfire", "all", "all"),
+    ],
+)
+def test_an_option_as_text_and_back(name: str, json: Any, text: str) -> None:
+    option = OPTIONS[name]
+    assert option.text(json, VIENNA) == text
+    fields, paused = checked({name: option.read(text, VIENNA)})
+    again = paused if name == "paused" else fields[name]
+    assert option.text(again, VIENNA) == text
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cron", "61 * * * *"),
+        ("cron", ""),
+        ("timezone", "Mars/Olympus"),
+        ("start", "tomorrow"),
+        ("jitter", "soon"),
+        ("jitter", "-5s"),
+        ("jitter", "2d"),
+        ("misfire_grace", ""),
+        ("misfire_limit", "many"),
+        ("misfire_limit", "9" * 30),
+        ("keep", "0"),
+        ("keep", "1.5"),
+        ("misfire", "never"),
+        ("overlap", ""),
+        ("queue", "Not a queue"),
+        ("priority", "99999"),
+        ("retry", "often"),
+        ("retry", "-1"),
+        ("timeout", "0"),
+    ],
+)
+def test_wrong_text_is_refused_with_the_option_named(name: str, text: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"(?i)\b{name}"):
+        checked({name: OPTIONS[name].read(text, VIENNA)})
+
+
+def test_every_option_that_can_be_overridden_is_in_the_form() -> None:
+    assert set(OPTIONS) == set(Overrides.__annotations__) - {"every"}
+
+
+def test_ticks_ahead_on_the_clocks_of_the_zone() -> None:
+    schedule = Schedule("30 2 * * *", "Europe/Vienna")
+    ticks = following(schedule, datetime(2031, 10, 24, 12, tzinfo=UTC))
+    assert [(tick.day, tick.clock, tick.zone) for tick in ticks][:3] == [
+        ("Sat 2031-10-25", "02:30:00", "CEST"),
+        ("Sun 2031-10-26", "02:30:00", "CEST"),
+        ("Mon 2031-10-27", "02:30:00", "CET"),
+    ]
+    assert len(ticks) == 5
+    (first, *_) = following(Schedule("@every 0.25s"), datetime(2031, 1, 1, tzinfo=UTC))
+    assert first.clock == "00:00:00.250"
 
 
 # -- how values look

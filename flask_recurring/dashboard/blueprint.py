@@ -15,6 +15,8 @@ from . import (
     actions,
     assets,
     console,
+    details,
+    editor,
     job,
     jobs,
     navigation,
@@ -52,7 +54,10 @@ def _pages(blueprint: Blueprint) -> None:
     get("/", endpoint="overview")(overview.overview)
     get("", endpoint="overview")(overview.overview)
     get("/recurring")(recurring.recurring)
-    get("/recurring/details", endpoint="details")(recurring.details)
+    get("/recurring/details", endpoint="details")(details.details)
+    get("/recurring/edit", endpoint="edit")(editor.edit)
+    post("/recurring/edit", endpoint="save")(editor.save)
+    post("/recurring/reset", endpoint="reset")(editor.reset)
     post("/recurring/trigger", endpoint="trigger")(recurring.trigger)
     post("/recurring/pause", endpoint="pause")(recurring.pause)
     post("/recurring/resume", endpoint="resume")(recurring.resume)

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ..job import Job
-
 if TYPE_CHECKING:
     from ..store import Minute
 
@@ -62,38 +60,6 @@ def throughput(minutes: Sequence[Minute]) -> Chart:
         failed=sum(m.failed for m in minutes),
         retried=sum(m.retried for m in minutes),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class RunBar:
-    """One past run of a recurring job: how it ended, and how long it took."""
-
-    job: Job
-    x: float
-    y: float
-    height: float
-
-
-def run_bars(jobs: Sequence[Job], places: int) -> list[RunBar]:
-    """Bars for runs that have begun, given newest first; the newest stands in the last place.
-
-    Heights follow the square root of the length, so that a run of a second beside one of an hour
-    can still be seen.
-    """
-    began = [job for job in reversed(jobs) if job.started_at is not None]
-    longest = max((_seconds(job) for job in began), default=0.0) or 1.0
-    bars: list[RunBar] = []
-    for position, job in enumerate(began):
-        height = round(max((_seconds(job) / longest) ** 0.5 * HEIGHT, 8.0), 1)
-        x = (places - len(began) + position) * STEP
-        bars.append(RunBar(job, x, round(HEIGHT - height, 1), height))
-    return bars
-
-
-def _seconds(job: Job) -> float:
-    if job.started_at is None or job.finished_at is None:
-        return 0.0
-    return max((job.finished_at - job.started_at).total_seconds(), 0.0)
 
 
 def round_up(value: int) -> int:

@@ -13,6 +13,8 @@ RECURRING = {
     "paused": "Paused.",
     "resumed": "Resumed.",
     "removed": "Removed.",
+    "saved": "Saved. It stays through deployments until it is reset.",
+    "reset": "Reset: what the code declares counts again.",
 }
 
 

@@ -36,7 +36,12 @@ def wants_fragment() -> bool:
 
 
 def answer(
-    template: str, *, notice: Notice | None = None, finished: bool = False, **values: Any
+    template: str,
+    *,
+    notice: Notice | None = None,
+    finished: bool = False,
+    status: int = 200,
+    **values: Any,
 ) -> Response:
     """The page, or its block ``live``. A ``finished`` one tells htmx to stop asking."""
     values |= {
@@ -47,7 +52,7 @@ def answer(
         "title": current_binding().settings.dashboard_title,
     }
     if not wants_fragment():
-        return whole(template, **values)
+        return whole(template, status=status, **values)
     found = environment().get_template(f"recurring/{template}")
     body = "".join(found.blocks["live"](found.new_context({**values, "fragment": True})))
     return fragment(body, finished=finished)

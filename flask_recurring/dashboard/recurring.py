@@ -1,4 +1,4 @@
-"""The recurring jobs: the list, one job's own page, and what one can do to them.
+"""The recurring jobs: the list, and what one can do to them.
 
 An id is whatever the user chose, slashes and all, so it never stands in the path: it travels as
 the parameter ``id``.
@@ -16,17 +16,13 @@ from flask import Response, abort, request
 from ..binding import current_binding
 from ..errors import UnknownRecurringJobError
 from ..store import Bookmark, Order
-from . import notice as notices
-from .chart import run_bars
+from .details import details, told
 from .notice import Notice
 from .page import answer, go_to, url, wants_fragment
-from .schedule import upcoming, wording
+from .schedule import wording
 from .security import actor, record
 
 Outcome = TypeVar("Outcome")
-
-HISTORY = 30
-"""Runs shown on a recurring job's page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,31 +81,7 @@ def recurring(notice: Notice | None = None) -> Response:
         page=page,
         total=binding.store.recurring.count() if view.words else page.total,
         wording=wording,
-        notice=notice or _told(),
-    )
-
-
-def details(notice: Notice | None = None) -> Response:
-    """``GET /recurring/details?id=…``: the definition, the next ticks, and the history."""
-    store = current_binding().store
-    identifier = request.values.get("id", "")
-    job = store.recurring.get(identifier)
-    if job is None:
-        abort(404)
-    runs = store.jobs.page(None, recurring_id=identifier, limit=HISTORY).items
-    # From the start of the minute: the list, and with it the page's ETag, stays the same in it.
-    minute = store.now().replace(second=0, microsecond=0)
-    return answer(
-        "details.html",
-        at="recurring",
-        job=job,
-        ticks=store.recurring.ticks(identifier, limit=HISTORY),
-        runs={run.id: run for run in runs},
-        places=HISTORY,
-        bars=run_bars(runs, HISTORY),
-        words=wording(job.cron),
-        upcoming=[] if job.next_at is None else upcoming(job, max(job.next_at, minute)),
-        notice=notice or _told(),
+        notice=notice or told(),
     )
 
 
@@ -164,10 +136,3 @@ def _back(told: str, notice: Notice) -> Response:
         identifier = request.form.get("id", "")
         return go_to(url("details", id=identifier, told=told, job=notice.job_id))
     return go_to(url("recurring", **View.read().query(), told=told, job=notice.job_id))
-
-
-def _told() -> Notice | None:
-    """The notice that a redirect carries."""
-    if wants_fragment():
-        return None
-    return notices.of_recurring(request.args.get("told", ""), request.args.get("job", type=int))

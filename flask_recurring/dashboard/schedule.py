@@ -2,11 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 from ..recurring import RecurringJob
 from ..schedule import Schedule
+
+COUNT = 5
+"""Ticks that are shown ahead."""
+UTC = ZoneInfo("UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """A tick to come, on the clocks of the recurring job's zone."""
+
+    at: datetime
+    day: str
+    clock: str
+    zone: str
+    """As it is called on that day: CET or CEST, for instance."""
+
+    @classmethod
+    def of(cls, at: datetime, zone: tzinfo) -> Coming:
+        there = at.astimezone(zone)
+        # An interval may come several times in a second.
+        clock = there.strftime("%H:%M:%S") + (f"{there:.%f}"[:4] if there.microsecond else "")
+        return cls(at, there.strftime("%a %Y-%m-%d"), clock, there.strftime("%Z"))
 
 
 @lru_cache(maxsize=4096)
@@ -18,9 +42,28 @@ def wording(cron: str) -> str:
         return ""
 
 
-def upcoming(job: RecurringJob, after: datetime, count: int = 5) -> list[datetime]:
-    """The next ticks, soonest first; fewer than ``count`` if the schedule ends."""
+def zone_of(job: RecurringJob) -> ZoneInfo:
+    """The recurring job's zone, UTC if this machine doesn't know it."""
     try:
-        return job.schedule.following(after, count)
+        return job.schedule.zone
     except ValueError:
+        return UTC
+
+
+def following(schedule: Schedule, after: datetime) -> list[Coming]:
+    """The next ticks of a schedule."""
+    return [Coming.of(at, schedule.zone) for at in schedule.following(after, COUNT)]
+
+
+def upcoming(job: RecurringJob, now: datetime) -> list[Coming]:
+    """The next ticks of a recurring job, the one that is planned first; none while it is paused."""
+    if job.next_at is None:
         return []
+    zone = zone_of(job)
+    try:
+        # From the start of the minute: the list, and with it the page's ETag, stays as it is.
+        after = max(job.next_at, now.replace(second=0, microsecond=0))
+        further = job.schedule.following(after, COUNT - 1)
+    except ValueError:
+        further = []
+    return [Coming.of(at, zone) for at in (job.next_at, *further)]

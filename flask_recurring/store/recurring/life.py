@@ -53,17 +53,26 @@ class Life(RecurringTable):
         self._rewrite(id, resumed)
 
     def override(
-        self, id: str, fields: dict[str, Any], *, paused: bool | None = None, actor: str
+        self,
+        id: str,
+        fields: dict[str, Any],
+        dropped: Collection[str] = (),
+        *,
+        paused: bool | None = None,
+        actor: str,
     ) -> None:
         """Let these values count, whatever the code says, until they are reset.
 
         :param fields: JSON values by the names of the definition's fields.
+        :param dropped: fields of which the code's value is to count again.
         :param paused: whether it is to be paused; None leaves that as it is.
         :raises ConfigurationError: together with the other fields they make no schedule.
         """
-        self._override(
-            id, lambda overrides: overrides | fields, paused, "recurring.override", actor
-        )
+
+        def with_these(overrides: dict[str, Any]) -> dict[str, Any]:
+            return {k: v for k, v in overrides.items() if k not in dropped} | fields
+
+        self._override(id, with_these, paused, "recurring.override", actor)
 
     def reset(self, id: str, names: Collection[str] | None = None, *, actor: str) -> None:
         """Let the code's values count again: of these fields, or of all, ``paused`` included."""
