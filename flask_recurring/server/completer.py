@@ -18,7 +18,7 @@ from ..store.completion import Outcome, Setback, Success
 from .backoff import Backoff, logger
 from .stock import Stock
 
-ENOUGH = 50
+ENOUGH = 100
 """Ends that are worth a statement of their own."""
 
 LARGEST = 1000
@@ -87,8 +87,9 @@ class Completer:
     def _poke(self, count: int) -> None:
         if count == 1:
             self._something.set()
-        # An empty inbox means that a worker has nothing to do: nobody is served by waiting.
-        if count >= ENOUGH or self._stock.inbox.empty():
+        # An empty inbox means that a worker has nothing to do: nobody is served by waiting. To set
+        # an event takes a lock, also when it is set.
+        if (count >= ENOUGH or self._stock.inbox.empty()) and not self._enough.is_set():
             self._enough.set()
 
     # -- the thread

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import NamedTuple
@@ -26,7 +26,7 @@ SLOW = 0.1
 IDLE = 1.0
 """Seconds without work after which nothing is known of the next jobs' pace."""
 
-MOST = 500
+MOST = 1_000
 """Jobs that wait at most, however fast they are."""
 
 
@@ -66,12 +66,13 @@ class Stock:
         self._pace: float | None = None
         self._ended_at = 0.0
 
-    def put(self, jobs: Iterable[Claimed]) -> None:
+    def put(self, jobs: Sequence[Claimed]) -> None:
         """Take in what was claimed."""
+        self.held.update([(job.id, job.claim) for job in jobs])
+        self.unbegun.update({job.id: job for job in jobs})
+        put = self.inbox.put
         for job in jobs:
-            self.held.add((job.id, job.claim))
-            self.unbegun[job.id] = job
-            self.inbox.put(job)
+            put(job)
 
     def take(self) -> Claimed | None:
         """The next job to run; None when the worker is to end. Waits for one."""
@@ -113,12 +114,12 @@ class Stock:
 
     def written(self, jobs: Iterable[tuple[int, int]]) -> None:
         """Let go of jobs whose end is written, given by id and claim."""
-        for job in jobs:
-            self.held.discard(job)
-            if self.awaited and job in self.awaited:
-                self.awaited.discard(job)
-                if self._on_awaited is not None:
-                    self._on_awaited()
+        known = set(jobs)
+        self.held -= known
+        if self.awaited and (over := self.awaited & known):
+            self.awaited -= over
+            if self._on_awaited is not None:
+                self._on_awaited()
 
     @property
     def waiting(self) -> int:

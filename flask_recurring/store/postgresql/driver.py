@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
+from operator import attrgetter
 from typing import Any
 
 import psycopg
@@ -295,11 +296,13 @@ class PostgreSQL:
                 values[f"m{number}"] = lane.mark
         statement = self._sql.claim(tuple(lane.mark is not None for lane in lanes))
         rows = raw(connection).execute(statement, values, binary=True).fetchall()
-        claimed = [Claimed._make(row) for row in rows]
+        claimed = list(map(Claimed._make, rows))
         if len(claimed) > 1:
             # The update returns its rows in the order of their ids.
+            claimed.sort(key=attrgetter("run_at", "id"))
+        if len(lanes) > 1:
             place = {(lane.queue, lane.priority): number for number, lane in enumerate(lanes)}
-            claimed.sort(key=lambda job: (place[job.queue, job.priority], job.run_at, job.id))
+            claimed.sort(key=lambda job: place[job.queue, job.priority])
         return claimed
 
     def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
