@@ -14,6 +14,9 @@ from .interval import PREFIX, Interval
 
 _MICROSECOND = timedelta(microseconds=1)
 
+_FIRST_YEAR, _LAST_YEAR = 2, 9998
+"""Of bounds, so that they can be told on the clocks of every zone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -228,5 +231,9 @@ def _bound(name: str, value: datetime | None) -> datetime | None:
         raise ConfigurationError(
             f"{name} must be an aware datetime such as datetime(2030, 1, 1, tzinfo=UTC), "
             f"not {value!r}"
+        )
+    if not _FIRST_YEAR <= value.year <= _LAST_YEAR:
+        raise ConfigurationError(
+            f"{name} must lie between the years {_FIRST_YEAR} and {_LAST_YEAR}, not in {value.year}"
         )
     return value.astimezone(UTC)

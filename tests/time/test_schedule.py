@@ -78,6 +78,8 @@ def test_one_whose_end_has_passed_is_none_that_never_fires() -> None:
         ({"timezone": None}, "timezone is the name of a zone, not None"),
         ({"start": datetime(2020, 1, 1)}, "start must be an aware datetime.*not datetime"),
         ({"end": datetime(2020, 1, 1)}, "end must be an aware datetime"),
+        ({"start": datetime(1, 1, 1, tzinfo=UTC)}, "start must lie between the years 2 and 9998"),
+        ({"end": datetime.max.replace(tzinfo=UTC)}, "end must lie between the years 2 and 9998"),
         ({"start": "2020-01-01"}, "start must be an aware datetime.*not '2020-01-01'"),
         ({"start": START, "end": START - MINUTE}, "end must not be before start: 2019-12-31"),
         ({"cron": NEVER}, "cron '0 0 30 2 .' never fires: there is no such date"),
