@@ -238,12 +238,12 @@ class Claimer:
             before = time.monotonic()
             survey = self._driver.survey(connection)
             self._clock.set(survey.now, (before + time.monotonic()) / 2)
-            self._paused = self._store.queues.paused(connection)
+        self._paused = survey.paused
         marks = {place: lane.mark for place, lane in self._lanes.items()}
         self._lanes = {}
         self._due_at = math.inf
         for lane in survey.lanes:
-            if lane.paused or not self._serves(lane.queue):
+            if lane.queue in self._paused or not self._serves(lane.queue):
                 continue
             place = (lane.queue, lane.priority)
             lane.mark = marks.get(place)

@@ -23,6 +23,9 @@ from .backoff import logger
 BEATS = 3.0
 """Intervals of the heart that something must be undeclared for."""
 
+PAUSE = 2.0
+"""Intervals of the heart between two looks."""
+
 SLICE = 500
 """Rows that are looked at in one go."""
 
@@ -55,7 +58,7 @@ class Registrar:
         """Look once."""
         self._take_back(connection)
         self._find_orphans(connection)
-        pause = self._interval * chance.uniform(0.9, 1.1)
+        pause = PAUSE * self._interval * chance.uniform(0.9, 1.1)
         if self._recheck_after is not None:
             self._recheck_after = self._store.recurring.recheck(
                 connection, self._tasks(), self._recheck_after, SLICE

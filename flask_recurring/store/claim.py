@@ -29,7 +29,6 @@ class Lane:
     """When the first job of the lane may run, whoever knows its task."""
     mark: datetime | None = None
     """Where a claim may begin to look; None for the lane's front."""
-    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +37,8 @@ class Survey:
 
     now: datetime
     lanes: list[Lane]
+    paused: frozenset[str] = frozenset()
+    """Queues that servers take nothing from."""
 
 
 class Claimed(NamedTuple):

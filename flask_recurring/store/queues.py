@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
-
 from .database import Database
 from .hint import Hint, Topic
 from .types import now
@@ -23,12 +21,6 @@ class Queues:
     def resume(self, name: str) -> None:
         """Let servers take from the queue again."""
         self._set(name, paused=False)
-
-    def paused(self, connection: sa.Connection) -> frozenset[str]:
-        """The names of the queues that servers take nothing from."""
-        queue = self._queue.c
-        names = connection.execute(sa.select(queue.name).where(queue.paused_at.is_not(None)))
-        return frozenset(names.scalars())
 
     def _set(self, name: str, *, paused: bool) -> None:
         value = now() if paused else None

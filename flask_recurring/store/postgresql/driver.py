@@ -247,15 +247,9 @@ class PostgreSQL:
 
     def survey(self, connection: sa.Connection) -> Survey:
         rows = raw(connection).execute(self._sql.survey, binary=True).fetchall()
-        now = rows[0][0]
-        return Survey(
-            now,
-            [
-                Lane(queue, priority, run_at, paused=paused)
-                for _, queue, priority, run_at, paused in rows
-                if queue is not None
-            ],
-        )
+        now, paused, *_ = rows[0]
+        lanes = [Lane(*lane) for _, _, *lane in rows if lane[0] is not None]
+        return Survey(now, lanes, frozenset(paused))
 
     def claim(
         self,

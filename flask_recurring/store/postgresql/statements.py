@@ -99,10 +99,10 @@ class Statements:
                     SELECT queue, priority, run_at FROM {job}
                     WHERE {WAITING} AND (queue, priority) > (lane.queue, lane.priority)
                     ORDER BY queue, priority, run_at LIMIT 1) AS later)
-            SELECT now(), lane.*, EXISTS (
-                SELECT 1 FROM {tables.name("queue")}
-                WHERE name = lane.queue AND paused_at IS NOT NULL)
-            FROM (SELECT 1) AS always LEFT JOIN lane ON true"""
+            SELECT now(), paused, lane.*
+            FROM (SELECT ARRAY(SELECT name FROM {tables.name("queue")}
+                               WHERE paused_at IS NOT NULL) AS paused) AS always
+                 LEFT JOIN lane ON true"""
         self.hand_back = f"""
             UPDATE {job} AS job
             SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE 'Enqueued' END,

@@ -192,10 +192,10 @@ class SQLite:
         lanes: list[Lane] = []
         row = driver.execute(self._sql.first_lane).fetchone()
         while row is not None:
-            paused = driver.execute(self._sql.paused, row[:1]).fetchone() is not None
-            lanes.append(Lane(row[0], row[1], from_microseconds(row[2]), paused=paused))
+            lanes.append(Lane(row[0], row[1], from_microseconds(row[2])))
             row = driver.execute(self._sql.later_lane, row[:2]).fetchone()
-        return Survey(from_microseconds(_now()), lanes)
+        paused = frozenset(name for (name,) in driver.execute(self._sql.paused))
+        return Survey(from_microseconds(_now()), lanes, paused)
 
     def claim(
         self,

@@ -41,9 +41,7 @@ class Statements:
         self.later_lane = (
             f"{lane} AND (queue, priority) > (?, ?) ORDER BY queue, priority, run_at LIMIT 1"
         )
-        self.paused = (
-            f"SELECT 1 FROM {tables.name('queue')} WHERE name = ? AND paused_at IS NOT NULL"
-        )
+        self.paused = f"SELECT name FROM {tables.name('queue')} WHERE paused_at IS NOT NULL"
         mine = "WHERE id = ? AND claim = ? AND state = 'Processing'"
         self.hand_back = f"""
             UPDATE {job}
