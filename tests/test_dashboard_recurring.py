@@ -209,9 +209,9 @@ def test_an_operator_s_values_are_saved_shown_beside_the_code_s_and_reset(shop: 
     assert form(shop)["retry"] == "10s, 1m"
 
     one = shop.client.post(
-        "/hangfire/recurring/reset?option=cron&back=edit", data={"id": "nightly"}, headers=basic
+        "/hangfire/recurring/reset?option=cron", data={"id": "nightly"}, headers=basic
     )
-    assert one.location == f"{EDIT}?id=nightly&told=reset"
+    assert one.location == "/hangfire/recurring/details?id=nightly&told=reset"
     assert (stored(shop).cron, stored(shop).keep) == ("0 3 * * *", 20)
     rest = shop.client.post(
         "/hangfire/recurring/reset", data={"id": "nightly"}, headers=basic | HTMX
@@ -249,6 +249,23 @@ def test_the_code_s_value_typed_again_is_a_reset(shop: Shop) -> None:
     assert set(stored(shop).overrides) == {"keep"}
     send(shop, keep="")
     assert stored(shop).overrides == {}
+
+
+def test_a_reset_in_the_form_is_part_of_what_is_saved(shop: Shop) -> None:
+    send(shop, cron="15 4 * * *", keep="5", paused="yes")
+    typed = form(shop) | {"jitter": "5m", "reset": "cron"}
+    draft = shop.client.get(EDIT, query_string=typed).text
+    assert "At 03:00" in draft
+    assert "not saved yet" in draft
+    assert stored(shop).cron == "15 4 * * *"
+    shop.client.post(EDIT, data=Form(draft).values)
+    assert stored(shop).cron == "0 3 * * *"
+    assert stored(shop).jitter == timedelta(minutes=5)
+    assert set(stored(shop).overrides) == {"keep", "jitter", "paused"}
+    everything = shop.client.get(EDIT, query_string=form(shop) | {"reset": "all"}).text
+    shop.client.post(EDIT, data=Form(everything).values)
+    assert stored(shop).overrides == {}
+    assert not stored(shop).paused
 
 
 def test_two_who_edit_at_once_keep_each_other_s_changes(shop: Shop) -> None:

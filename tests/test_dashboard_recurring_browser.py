@@ -115,7 +115,7 @@ def test_what_is_typed_is_previewed_and_saved(site: Site, page: Page) -> None:
     expect(page.locator("#e-cron")).to_be_empty()
     page.locator("#f-overlap").select_option("skip")
     expect(preview).to_contain_text("not saved yet")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     page.wait_for_url("**/recurring/details?id=nightly&told=saved")
     expect(page.locator("[data-toast]")).to_contain_text("Saved.")
     expect(page.locator(".schedule")).to_contain_text("0 3 * * *")
@@ -166,7 +166,7 @@ def test_bad_values_come_back_beside_their_fields(
     page.get_by_role("link", name="Keep runs").click()
     expect(page.locator("#f-keep")).to_be_in_viewport()
     page.locator("#f-keep").fill("20")
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.locator("[data-toast]")).to_contain_text("Saved.")
 
 
@@ -179,14 +179,18 @@ def test_editing_without_scripts(site: Site, chromium: Browser) -> None:
         page.get_by_role("button", name="Show what would be due").click()
         expect(page.locator("#preview")).to_contain_text("Every 20 minutes")
         page.locator("#f-paused").check()
-        page.get_by_role("button", name="Save").click()
+        page.get_by_role("button", name="Save", exact=True).click()
         expect(page.locator("[data-toast]")).to_contain_text("Saved.")
         expect(page.locator(".page-head")).to_contain_text("Paused")
         page.get_by_role("button", name="Reset cron or interval to the code’s").click()
         expect(page.locator(".schedule-words")).to_have_text("At 03:00")
         page.get_by_role("link", name="Edit").click()
+        page.locator("#f-keep").fill("5")
         page.get_by_role("button", name="Reset all").click()
         expect(page.locator("#f-paused")).not_to_be_checked()
+        expect(page.locator("#f-keep")).to_have_value("5")
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.locator("[data-toast]")).to_contain_text("Saved.")
     job = site.shop.store.recurring.get("nightly")
     assert job is not None
-    assert job.overrides == {}
+    assert job.overrides == {"keep": 5}

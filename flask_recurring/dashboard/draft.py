@@ -71,15 +71,20 @@ class Draft:
 
     @classmethod
     def of(cls, job: RecurringJob, form: Mapping[str, str]) -> Self:
-        """Read what a form says. Where it says nothing, everything is as it stands."""
+        """Read what a form says. Where it says nothing, everything is as it stands.
+
+        ``reset`` in it names a field in which the code's value is to stand again, or all of them.
+        """
         standing = fields_of(job)
         typed = {}
         for name, one in standing.items():
             was = f"was.{name}"
             # A box that is not ticked is not in the form.
             absent = "" if one.option.kind is Kind.FLAG and was in form else one.text
-            text, was_text = form.get(name, absent), form.get(was, one.text)
-            typed[name] = Field(one.option, text, was_text, one.declared)
+            text = form.get(name, absent)
+            if one.declared is not None and form.get("reset") in (name, "all"):
+                text = one.declared
+            typed[name] = Field(one.option, text, form.get(was, one.text), one.declared)
         draft = cls(job, typed, None)
         zone = draft._zone(standing["timezone"].text)
         for name, one in typed.items():

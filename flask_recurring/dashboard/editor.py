@@ -17,7 +17,7 @@ from ..binding import current_binding
 from ..errors import ConfigurationError, UnknownRecurringJobError
 from ..recurring import RecurringJob
 from . import notice as notices
-from .details import details, told
+from .details import details
 from .draft import Draft
 from .jobs import known_queues
 from .notice import Notice
@@ -65,8 +65,7 @@ def reset() -> Response:
         abort(404)
     if wants_fragment():
         return details(Notice(notices.RECURRING["reset"]))
-    place = "edit" if request.args.get("back") == "edit" else "details"
-    return go_to(url(place, id=identifier, told="reset"))
+    return go_to(url("details", id=identifier, told="reset"))
 
 
 def _job() -> RecurringJob:
@@ -88,7 +87,6 @@ def _form(draft: Draft, status: int = 200) -> Response:
         zone=None if schedule is None else schedule.timezone,
         zones=() if wants_fragment() else zones(),
         queues=known_queues(),
-        notice=told(),
     )
 
 

@@ -107,7 +107,8 @@ class Pages(Reading):
     ) -> RecurringPage:
         """Some recurring jobs.
 
-        :param search: words that must all stand in the id or the task's name, large or small.
+        :param search: words that must all stand in the id or the task's name, large or small
+            (beyond ASCII, SQLite tells large letters from small ones).
         :param order: what they are sorted by.
         :param after: begin after this place; or end before that one, with ``before``.
         """
