@@ -417,9 +417,8 @@ class PostgreSQL:
 
     def hear(self, connection: sa.Connection, timeout: float) -> list[Hint]:
         driver = raw(connection)
+        # After the first, all that came along with it.
         heard = {notice.payload for notice in driver.notifies(timeout=timeout, stop_after=1)}
-        if heard:
-            heard |= {notice.payload for notice in driver.notifies(timeout=0)}
         return [Hint.decode(payload) for payload in heard]
 
     def _may_hint(self, payload: str) -> bool:
