@@ -251,6 +251,21 @@ def test_the_code_s_value_typed_again_is_a_reset(shop: Shop) -> None:
     assert stored(shop).overrides == {}
 
 
+def test_both_values_are_shown_as_one_reads_them(small_shop: Shop) -> None:
+    small_shop.recurring("daily", "0 6 * * TUE", timezone="America/Toronto", misfire="all")
+    send(small_shop, "daily", cron="@daily", timezone="UTC", misfire="skip")
+    send(small_shop, "daily", start="2031-01-02T03:04", paused="yes")
+    text = small_shop.client.get("/hangfire/recurring/details?id=daily").text
+    for words in (
+        '<code class="cron">0 6 * * TUE</code>',
+        '<code class="cron">America/Toronto</code>',
+        "code: <bdi>run each</bdi>",
+        "2031-01-02 03:04:00",
+        "code: <bdi>no bound</bdi>",
+    ):
+        assert words in text
+
+
 def test_a_reset_in_the_form_is_part_of_what_is_saved(shop: Shop) -> None:
     send(shop, cron="15 4 * * *", keep="5", paused="yes")
     typed = form(shop) | {"jitter": "5m", "reset": "cron"}

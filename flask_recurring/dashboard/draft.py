@@ -37,11 +37,13 @@ class Field:
     def changed(self) -> bool:
         return self.text.strip() != self.was
 
-    def shown(self, text: str | None) -> str:
+    def shown(self, text: str) -> str:
         """A value of it for a reader."""
-        if self.option.choices:
-            return dict(self.option.choices).get(text or "", text or "")
-        return (text or "").replace("T", " ") or self.option.none or "none"
+        if not text:
+            return self.option.none or "none"
+        if self.option.kind is Kind.MOMENT:
+            return text.replace("T", " ")
+        return dict(self.option.choices).get(text, text)
 
 
 def fields_of(job: RecurringJob) -> dict[str, Field]:
