@@ -23,7 +23,7 @@ from .clock import Clock
 from .misfire import SHOWN, all_due, single
 from .overlap import decide
 
-BATCH = 250
+BATCH = 350
 """Rows ticked in one transaction. Few enough that several hosts share a full second."""
 
 ENOUGH = 2_500

@@ -24,6 +24,7 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 import psycopg
 import sqlalchemy as sa
 from psycopg.sql import SQL, Identifier
@@ -234,13 +235,13 @@ class PostgreSQL:
         return [id if job.key is None else taken[job.key] for id, job in given]
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
-        columns = list(zip(*due, strict=True))
         names = (
-            *("ids", "dues", "nexts", "tasks", "arguments", "queues", "priorities", "options"),
-            *("outcomes", "reasons", "starts", "awaiting"),
+            *("id", "due", "next_at", "task", "arguments", "queue", "priority", "options"),
+            *("outcome", "reason", "start", "awaiting"),
         )
-        values = {name: list(column) for name, column in zip(names, columns, strict=True)}
-        raw(connection).execute(self._sql.write_ticks, values)
+        # One value, since psycopg dumps a list item by item.
+        ticks = msgspec.json.encode([dict(zip(names, tick, strict=True)) for tick in due])
+        raw(connection).execute(self._sql.write_ticks, (ticks.decode(),))
         ran = [tick for tick in due if tick.due is not None and tick.outcome == "run"]
         for queue, priority in {(tick.queue, tick.priority) for tick in ran}:
             self.announce(connection, Hint(Topic.TICK, queue, priority))

@@ -56,39 +56,37 @@ class Statements:
             " recurring_id, due, options) FROM STDIN (FORMAT BINARY)"
         )
         recurring, tick = tables.name("recurring_job"), tables.name("tick")
+        # Ids of jobs are drawn for all runs, and which of them count is asked of an array: as joins
+        # these would be nested loops, hundreds of rows by hundreds.
         self.write_ticks = f"""
             WITH given AS MATERIALIZED (
-                SELECT * FROM unnest(%(ids)s::text[], %(dues)s::timestamptz[],
-                    %(nexts)s::timestamptz[], %(tasks)s::text[], %(arguments)s::text[],
-                    %(queues)s::text[], %(priorities)s::int[], %(options)s::text[],
-                    %(outcomes)s::text[], %(reasons)s::text[], %(starts)s::timestamptz[],
-                    %(awaiting)s::bool[])
-                AS given(id, due, next_at, task, arguments, queue, priority, options,
-                         outcome, reason, start, awaiting)),
+                SELECT *, CASE WHEN due IS NOT NULL AND outcome = 'run'
+                          THEN nextval(pg_get_serial_sequence('{job}', 'id')) END AS job_id
+                FROM json_to_recordset(%s::json)
+                AS given(id text, due timestamptz, next_at timestamptz, task text, arguments text,
+                         queue text, priority int, options text, outcome text, reason text,
+                         start timestamptz, awaiting bool)),
             fresh AS (
                 INSERT INTO {tick} (recurring_id, due, outcome, reason, job_id, created_at)
-                SELECT id, due, outcome, reason, CASE WHEN outcome = 'run'
-                       THEN nextval(pg_get_serial_sequence('{job}', 'id')) END, now()
-                FROM given WHERE due IS NOT NULL
+                SELECT id, due, outcome, reason, job_id, now() FROM given WHERE due IS NOT NULL
                 ON CONFLICT (recurring_id, due) WHERE due IS NOT NULL DO NOTHING
-                RETURNING recurring_id, due, job_id),
+                RETURNING job_id),
             written AS (
                 INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at,
                                    created_at, recurring_id, due, options)
-                SELECT fresh.job_id, task, arguments, queue, priority,
+                SELECT job_id, task, arguments, queue, priority,
                        CASE WHEN awaiting THEN 'Awaiting' ELSE 'Enqueued' END,
-                       coalesce(start, now()), now(), given.id, given.due, options
-                FROM given JOIN fresh ON fresh.recurring_id = given.id AND fresh.due = given.due
-                WHERE fresh.job_id IS NOT NULL)
+                       coalesce(start, now()), now(), id, due, options
+                FROM given WHERE job_id = ANY(ARRAY(SELECT job_id FROM fresh)))
             UPDATE {recurring} AS row
             SET next_at = moved.next_at, absence = NULL,
                 last_due = coalesce(moved.due, row.last_due),
                 last_job_id = coalesce(moved.job_id, row.last_job_id)
-            FROM (SELECT given.id, max(given.next_at) AS next_at, max(fresh.job_id) AS job_id,
-                         max(given.due) FILTER (WHERE outcome = 'run') AS due
-                  FROM given LEFT JOIN fresh
-                       ON fresh.recurring_id = given.id AND fresh.due = given.due
-                  GROUP BY given.id) AS moved
+            FROM (SELECT id, max(next_at) AS next_at,
+                         max(due) FILTER (WHERE outcome = 'run') AS due,
+                         max(job_id) FILTER (
+                             WHERE job_id = ANY(ARRAY(SELECT job_id FROM fresh))) AS job_id
+                  FROM given GROUP BY id) AS moved
             WHERE row.id = moved.id"""
         self.survey = f"""
             WITH RECURSIVE lane AS (

@@ -8,8 +8,8 @@ the next due time. If it dies on the way nothing has happened, and the next one 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -20,8 +20,7 @@ from ..types import now
 from .table import RecurringTable
 
 
-@dataclass(frozen=True, slots=True)
-class DueRow:
+class DueRow(NamedTuple):
     """A recurring job whose next tick has come."""
 
     id: str
@@ -79,16 +78,16 @@ class Ticks(RecurringTable):
         :param without: ids of recurring jobs to look past.
         """
         row = self._row.c
-        columns = [row[name] for name in DueRow.__dataclass_fields__ if name != "now"]
+        columns = [row[name] for name in DueRow._fields if name != "now"]
         statement = (
-            sa.select(*columns, now().label("now"))
+            sa.select(*columns, now())
             .where(row.next_at.is_not(None), row.next_at <= now(), row.task.in_(tasks))
             .where(*self._but(without))
             .order_by(row.next_at)
             .limit(limit)
             .with_for_update(skip_locked=True)
         )
-        return [DueRow(**found) for found in connection.execute(statement).mappings()]
+        return list(map(DueRow._make, connection.execute(statement).all()))
 
     def _but(self, without: Collection[str]) -> list[sa.ColumnElement[bool]]:
         return [self._row.c.id.not_in(sorted(without))] if without else []
