@@ -107,7 +107,7 @@ class Claimer:
         self._look_at: float | None = 0.0
         self._due_at = math.inf
         """When the first scheduled job that the survey saw is due, on the monotonic clock."""
-        self._slow = False
+        self._slow = self._was_slow = False
         self._sweep_at = 0.0
         self._had_last_tick = False
         self._heard_of_tick = False
@@ -316,7 +316,10 @@ class Claimer:
             return  # taken for dead meanwhile, and so what was claimed is others' now
         cost = time.monotonic() - moment
         if sweeping:
-            self._slow = cost > SLOW + SLOW_PER_JOB * len(jobs)
+            # Once may have been a lock. To begin further on for that reason would be to begin past
+            # jobs whose transactions waited for the same lock, and are older than those seen.
+            slow = cost > SLOW + SLOW_PER_JOB * len(jobs)
+            self._slow, self._was_slow = slow and self._was_slow, slow
             self._sweep_at = moment + max(SWEEP_INTERVAL, SWEEP_COST * cost)
         self._stock.put(jobs)
         self._note(jobs, exhausted=not full)

@@ -17,6 +17,7 @@ from tests.chaos.fleet import RECOVERY, Client, Fleet, Load, last_for, recovery
 from tests.chaos.proxy import Connection, Proxy, Trap
 from tests.chaos.size import FULL, sized
 from tests.chaos.verdict import check_jobs, check_ticks
+from tests.standstill import STANDS_STILL
 from tests.waiting import wait_for
 
 Measured = Callable[[str, float], None]
@@ -179,19 +180,6 @@ def test_reply_to_an_enqueue_with_a_key_is_cut(
     assert first.id in ids
     direct.wait_until_finished(ids, 20)
     check_jobs(fleet, direct, ids)
-
-
-STANDS_STILL = """
-CREATE FUNCTION stand_still() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM pg_advisory_xact_lock(4711);
-    RETURN NEW;
-END $$;
-CREATE TRIGGER stands_still BEFORE UPDATE ON flask_recurring.job
-FOR EACH ROW WHEN (NEW.state = 'Processing') EXECUTE FUNCTION stand_still();
-SELECT pg_advisory_lock(4711);
-"""
-"""Makes a claim wait for the session that says this, when it has locked its rows."""
 
 
 def test_claim_is_committed_long_after_its_connection_was_cut(

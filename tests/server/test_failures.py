@@ -8,11 +8,14 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy import make_url
+from sqlalchemy.orm import Session
 
 from flask_recurring import AllowAll, Job, JobContext, JobState, Scheduler, StoreUnavailable
 from tests.applications import (
@@ -26,6 +29,7 @@ from tests.applications import (
     wait_for_job,
 )
 from tests.postgres import Cluster, Server, StopMode
+from tests.standstill import STANDS_STILL
 from tests.waiting import wait_for
 
 
@@ -264,3 +268,37 @@ def test_definitions_that_cant_be_written_yet_are_written_later(
 
     wait_for(lambda: sum(shop.runs.values()) > 0, timeout=15)
     assert [job.id for job in shop.scheduler.list_recurring()] == ["late"]
+
+
+def test_job_that_is_committed_late_is_found_soon_after_a_claim_that_had_to_wait(
+    apps: Applications, postgres_url: str
+) -> None:
+    scheduler = Scheduler()
+
+    @scheduler.task("work")
+    def work() -> None: ...
+
+    app = apps.make(scheduler, postgres_url)
+    apps.start(app)
+    engine = sa.create_engine(postgres_url)
+    with app.app_context():
+        work.schedule(timedelta(hours=1))  # so that there is something in the lane all the time
+        wait_for_job(app, work.enqueue())  # by now the connection of the claims is open
+        with engine.connect() as operator, Session(engine) as session:
+            operator.exec_driver_sql(STANDS_STILL)
+            operator.commit()
+            late = work.options(session=session).enqueue()
+            first = work.enqueue()
+
+            def waits() -> bool:
+                asked = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+                return bool(operator.exec_driver_sql(asked).all())
+
+            wait_for(waits, message="a claim that waits")
+            # Long enough for it to seem to walk over very much.
+            operator.exec_driver_sql("SELECT pg_sleep(1.5)")
+            operator.exec_driver_sql("SELECT pg_advisory_unlock(4711)")
+            wait_for_job(app, first)
+            session.commit()
+            assert wait_for_job(app, late, timeout=5).state is JobState.SUCCEEDED
+    engine.dispose()
