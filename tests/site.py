@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from flask import Flask
-from playwright.sync_api import Page, Response
+from playwright.sync_api import Page, Response, Route
 from werkzeug.serving import ThreadedWSGIServer
 
 from tests.dashboard import Shop, open_shop
@@ -72,3 +72,25 @@ def open_site(database_url: str) -> Iterator[Site]:
         served(shop.app) as url,
     ):
         yield Site(shop, url)
+
+
+def hold_first(page: Page, address: str) -> list[Route]:
+    """Hold back the first request that htmx makes to this address; the list has it from then on."""
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if "hx-request" in route.request.headers and not held:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route(address, hold)
+    return held
+
+
+def check_width(page: Page) -> None:
+    """The page does not scroll sideways."""
+    wide, seen = page.evaluate(
+        "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
+    )
+    assert wide <= seen, f"{page.url} scrolls sideways: {wide} > {seen}"

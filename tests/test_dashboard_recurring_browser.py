@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from flask_recurring import JobState
 from tests.browser import PageWatch
-from tests.site import Site, open_site
+from tests.site import Site, check_width, hold_first, open_site
 
 pytestmark = pytest.mark.browser
 
@@ -56,10 +56,7 @@ def test_they_fit_and_break_no_rule(site: Site, page: Page, scheme: str, width: 
     for path in (DETAILS, EDIT, wrong):
         page.goto(site.url + path)
         expect(page.locator("#theme")).to_be_visible()
-        wide, seen = page.evaluate(
-            "[document.documentElement.scrollWidth, document.documentElement.clientWidth]"
-        )
-        assert wide <= seen, f"{path} scrolls sideways: {wide} > {seen}"
+        check_width(page)
 
 
 def test_a_bar_tells_by_mouse_and_by_keyboard_and_leads_to_its_job(site: Site, page: Page) -> None:
@@ -133,16 +130,8 @@ def test_what_is_typed_is_previewed_and_saved(site: Site, page: Page) -> None:
 
 
 def test_what_was_chosen_meanwhile_stays_when_a_preview_comes_in(site: Site, page: Page) -> None:
-    held: list[Route] = []
-
-    def hold_first(route: Route) -> None:
-        if "hx-request" in route.request.headers and not held:
-            held.append(route)
-        else:
-            route.continue_()
-
     page.goto(site.url + EDIT)
-    page.route("**/recurring/edit?**", hold_first)
+    held = hold_first(page, "**/recurring/edit?**")
     type_into(page, "keep", "5")
     site.wait_for(page, lambda: bool(held))
     page.evaluate("document.querySelector('#f-overlap').value = 'cancel'")  # no event: no request

@@ -5,9 +5,9 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 from tests.chaos.application import TICKING
+from tests.chaos.clock import wrong_clock
 from tests.chaos.conftest import MakeFleet
 from tests.chaos.fleet import Load, last_for, recovery
 from tests.chaos.size import sized
@@ -16,8 +16,6 @@ from tests.requirement import missing
 from tests.waiting import wait_for
 
 Measured = Callable[[str, float], None]
-
-LIBRARY = "libfaketime.so.1"
 
 
 def test_host_stands_still_for_longer_than_the_others_wait(
@@ -94,23 +92,13 @@ def test_job_that_lets_no_other_thread_run_is_not_taken_for_dead(
     assert holder.exit_code is None
 
 
-def fake_time(offset: str) -> dict[str, str | None]:
-    """The environment of a process whose host's clock is wrong by so much."""
-    places = [*Path("/usr/lib").glob(f"*/faketime/{LIBRARY}"), *Path("/usr/lib/faketime").glob("*")]
-    library = next((place for place in places if place.name == LIBRARY), None)
-    if library is None:
-        missing("there is no libfaketime on this machine")
-    return {
-        "LD_PRELOAD": str(library),
-        "FAKETIME": offset,
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-
-
 def test_hosts_clocks_are_an_hour_off(chaos: MakeFleet, postgres_url: str) -> None:
     fleet, client = chaos(postgres_url, heartbeat_interval=0.5, server_timeout=10)
-    slow, fast = (fleet.begin(ticks=2, env=fake_time(offset)) for offset in ("-1h", "+1h"))
+    clocks = [
+        wrong_clock(offset) or missing("there is no libfaketime on this machine")
+        for offset in ("-1h", "+1h")
+    ]
+    slow, fast = (fleet.begin(ticks=2, env=clock) for clock in clocks)
     fleet.begin(ticks=2)
     for host in fleet.hosts:
         host.wait_until_ready()

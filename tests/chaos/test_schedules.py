@@ -7,11 +7,11 @@ import signal
 import time
 from collections import Counter
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import psycopg
 import sqlalchemy as sa
 
+from tests.chaos.clock import wrong_clock
 from tests.chaos.conftest import MakeFleet
 from tests.chaos.fleet import Client, Fleet, last_for
 from tests.chaos.size import sized
@@ -24,16 +24,6 @@ SECOND = timedelta(seconds=1)
 CLOCKS = ("-1h", "-7m", "+0s", "+7m", "+1h")
 
 
-def host_clock(offset: str) -> dict[str, str]:
-    """The environment of a process whose host's clock is off by so much, where that can be had."""
-    name = "libfaketime.so.1"
-    places = [*Path("/usr/lib").glob(f"*/faketime/{name}"), Path(f"/usr/lib/faketime/{name}")]
-    library = next((place for place in places if place.is_file()), None)
-    if library is None:
-        return {}
-    return {"LD_PRELOAD": str(library), "FAKETIME": offset, "DONT_FAKE_MONOTONIC": "1"}
-
-
 def disturb(fleet: Fleet, url: str) -> None:
     """Start, stop or kill a server, or end a connection."""
     alive = fleet.alive
@@ -41,7 +31,7 @@ def disturb(fleet: Fleet, url: str) -> None:
         case "start" if len(alive) < SERVERS:
             # SQLite has no other clock than its host's.
             sqlite = url.startswith("sqlite")
-            fleet.begin(env={} if sqlite else host_clock(random.choice(CLOCKS)))
+            fleet.begin(env=None if sqlite else wrong_clock(random.choice(CLOCKS)))
         case "stop" if len(alive) > 1:
             random.choice(alive).send(signal.SIGTERM)
         case "kill" if len(alive) > 1:
