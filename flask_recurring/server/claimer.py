@@ -39,7 +39,7 @@ from .stock import Stock
 from .wakeup import Wakeup
 
 SLOW = 0.003
-SLOW_PER_JOB = 0.0001
+SLOW_PER_JOB = 0.000015
 """Seconds: a claim that takes longer than this, plus this for each job, walks over too much."""
 
 SWEEP_INTERVAL = 1.0

@@ -26,8 +26,13 @@ SLOW = 0.1
 IDLE = 1.0
 """Seconds without work after which nothing is known of the next jobs' pace."""
 
-MOST = 1_000
+MOST = 1_500
 """Jobs that wait at most, however fast they are."""
+
+REFILL = 4
+"""More is taken as soon as one part in so many of the stock is used up. A claim costs about the
+same for one job as for ten; but what waits must last until it is back, and before it can begin, its
+thread waits until the interpreter is given to it."""
 
 
 class Run(NamedTuple):
@@ -131,16 +136,19 @@ class Stock:
         return self.threads - len(self.running) - len(self.unbegun)
 
     def room(self) -> int:
-        """How many jobs to take now."""
+        """How many jobs to take now; 0 while it isn't worth a claim."""
         if not self.busy and time.monotonic() - self._ended_at > IDLE:
             self._pace = None  # what comes next may be of another kind
-        return max(0, self.free + self._ahead())
+        ahead = self._ahead()
+        room = self.free + ahead
+        return room if room > 0 and room >= ahead // REFILL else 0
 
     def wait_for_room(self) -> None:
-        """Let ``room_made`` be set when half of the stock is used up or a worker is free."""
+        """Let ``room_made`` be set when there is room."""
         self.room_made.clear()
-        self._low = self._ahead() // 2
-        if self.room() > self._ahead() // 2:
+        ahead = self._ahead()
+        self._low = ahead - ahead // REFILL
+        if self.room() > 0:
             self.room_made.set()
 
     def _ahead(self) -> int:

@@ -1,0 +1,54 @@
+"""Where a claimer looks for jobs, and how it saves itself a long walk."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from flask_recurring import Scheduler
+from flask_recurring.store.claim import Claimed, Lane
+from tests.applications import Applications, store_of
+from tests.waiting import wait_for
+
+WALK = 0.03
+"""Seconds that it takes to step over some hundred thousand jobs of other applications."""
+
+
+def test_jobs_that_nobody_here_knows_are_stepped_over_now_and_then_only(
+    apps: Applications, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = Scheduler()
+    count, ran, all_ran = 20_000, iter(range(20_000)), threading.Event()
+
+    @scheduler.task("work")
+    def work() -> None:
+        if next(ran) == count - 1:
+            all_ran.set()
+
+    app = apps.make(scheduler, postgres_url)
+    driver = store_of(app).database.driver
+    claim = driver.claim
+    walks, claims = 0, 0
+
+    def slow_claim(*given: Any, lanes: Sequence[Lane], **options: Any) -> list[Claimed]:
+        nonlocal walks, claims
+        claims += 1
+        if any(lane.mark is None for lane in lanes):
+            walks += 1
+            time.sleep(WALK)
+        return claim(*given, lanes=lanes, **options)
+
+    with app.app_context():
+        scheduler.enqueue_many(work.call() for _ in range(count))
+    monkeypatch.setattr(driver, "claim", slow_claim)
+    apps.start(app)
+    began = time.monotonic()
+    wait_for(all_ran.is_set, timeout=60)
+
+    # The first two, to be sure; then one a second.
+    assert walks <= 3 + (time.monotonic() - began)
+    assert claims > 2 * walks
