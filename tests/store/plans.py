@@ -18,6 +18,15 @@ from tests.requirement import missing
 
 SORTS = ("Sort", "Incremental Sort")
 
+CONDITIONS = {"Index Cond", "Recheck Cond", "TID Cond"}
+"""What a step is said to have that reads a part only."""
+
+SMALL = {"job_running"}
+"""Indexes that hold only what servers run at this moment."""
+
+PASSES_ON = {"LockRows"}
+"""Steps that take no more rows than are taken from them."""
+
 
 @dataclass
 class Step:
@@ -43,6 +52,20 @@ class Step:
     def index(self) -> str | None:
         return self.node.get("Index Name")
 
+    @property
+    def reads_all(self) -> bool:
+        """Whether it goes through a table or an index without a condition for where to look."""
+        return "Scan" in self.kind and not CONDITIONS & self.node.keys()
+
+    def unlimited(self) -> Iterator[Step]:
+        """Those whose rows no limit right above them makes few, this one among them."""
+        yield self
+        for step in self.below:
+            while step.kind in PASSES_ON and self.kind == "Limit" and step.below:
+                (step,) = step.below
+            if self.kind != "Limit" or "Index" not in step.kind:
+                yield from step.unlimited()
+
     def reads(self, table: str) -> bool:
         """Whether this step, or one below it, reads the table (to change it is not to read it)."""
         return any(step.table == table and "Scan" in step.kind for step in self)
@@ -60,8 +83,12 @@ class Plan:
     top: Step
 
     def scans(self, table: str) -> list[Step]:
-        """The steps that read the table as a whole."""
-        return [one for one in self.top if one.kind == "Seq Scan" and one.table == table]
+        """The steps that read the table, or one of its large indexes, from end to end."""
+        return [
+            one
+            for one in self.top.unlimited()
+            if one.table == table and one.index not in SMALL and one.reads_all
+        ]
 
     def sorts(self, table: str) -> list[Step]:
         """The steps that sort what was read from the table."""

@@ -71,6 +71,35 @@ def test_results_with_and_without_a_value_in_one_batch(store: Store, worker: Wor
     assert [fetch(store, id).result for id in found] == [None, 0, "\0", None]
 
 
+def test_ends_come_in_any_order_and_of_a_job_that_came_twice_the_later_claim_counts(
+    store: Store, worker: Worker
+) -> None:
+    found = store.jobs.insert_many(new_job() for _ in range(9))
+    before = worker.claim()
+    assert worker.hand_back(*reversed(before)) == 9
+    again = worker.claim()
+    both = [*again[::-1], *before]
+    assert worker.hand_back(*both[3:6], *both[12:15]) == 3
+    accepted = worker.settle(
+        [success(run, seconds=run.id, result=str(run.id)) for run in both[::2] + both[1::2]][:12],
+        [setback(run, seconds=run.id, message=f"{run.id} {run.claim}") for run in both],
+    )
+    assert accepted.successes + len(accepted.setbacks) == 6
+    for id in found:
+        job = fetch(store, id)
+        if job.state is JobState.ENQUEUED:
+            continue
+        assert job.started_at is not None
+        assert job.finished_at is not None
+        assert round((job.finished_at - job.started_at).total_seconds(), 2) == id
+        if job.state is JobState.SUCCEEDED:
+            assert job.result == id
+        else:
+            [attempt] = store.jobs.attempts(id)
+            assert (attempt.claim, attempt.message) == (2, f"{id} 2")
+            assert job.error == f"ValueError: {id} 2"
+
+
 def test_a_retry(store: Store, worker: Worker) -> None:
     job = store.jobs.insert(new_job())
     run = worker.claim_one()

@@ -6,6 +6,24 @@ from functools import lru_cache
 
 from ..schema import WAITING, Tables
 
+PLACE = "width_bucket(id, %(ids)s::bigint[])"
+"""Where a row's id stands among those given, which must be in order: found by halving."""
+
+
+def _at(array: str) -> str:
+    """What is given for the row: ``_at("began bigint")`` is of ``%(began)s``, an array."""
+    name, kind = array.split()
+    return f"(%({name})s::{kind}[])[{PLACE}]"
+
+
+# No join: the planner, if it takes the job table for small or has made its plan when it was, would
+# read all of it and compare each row with all that are given. The subquery hides how many they are.
+GIVEN = f"""id = ANY((SELECT %(ids)s::bigint[])::bigint[]) AND claim = {_at("claims int")}
+                  AND state = 'Processing'"""
+
+TIMES = ("began float8", "ended float8")
+"""Of runs that did not succeed, in seconds before now."""
+
 
 class Statements:
     """The hot statements of one schema."""
@@ -106,54 +124,38 @@ class Statements:
             SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE 'Enqueued' END,
                 finished_at = CASE WHEN cancel_requested THEN now() END,
                 server_id = NULL, started_at = NULL, attempt = attempt - 1
-            FROM unnest(%(ids)s::bigint[], %(claims)s::int[]) AS given(id, claim)
-            WHERE job.id = given.id AND job.claim = given.claim AND job.state = 'Processing'"""
-        ended = "%(ids)s::bigint[], %(claims)s::int[], %(began)s::bigint[], %(ended)s::bigint[]"
+            WHERE {GIVEN}"""
         self.succeed, self.succeed_with_results = (
             f"""
             UPDATE {job} AS job
             SET state = 'Succeeded', result = {result}, error = NULL, server_id = NULL,
-                started_at = now() - run.began * interval '1 microsecond',
-                finished_at = now() - run.ended * interval '1 microsecond'
-            FROM unnest({arrays}) AS run({columns})
-            WHERE job.id = run.id AND job.claim = run.claim AND job.state = 'Processing'"""
-            for result, arrays, columns in (
-                ("NULL", ended, "id, claim, began, ended"),
-                ("run.result", f"{ended}, %(results)s::text[]", "id, claim, began, ended, result"),
-            )
+                started_at = now() - {_at("began bigint")} * interval '1 microsecond',
+                finished_at = now() - {_at("ended bigint")} * interval '1 microsecond'
+            WHERE {GIVEN}"""
+            for result in ("NULL", _at("results text"))
         )
+        began, ended = (f"now() - {_at(name)} * interval '1 second'" for name in TIMES)
+        waits = f"{_at('states text')} = 'Enqueued' AND NOT cancel_requested"
         self.set_back = f"""
-            WITH run AS (
-                SELECT * FROM unnest(%(ids)s::bigint[], %(claims)s::int[], %(states)s::text[],
-                    %(delays)s::float8[], %(returned)s::int[], %(outcomes)s::text[],
-                    %(attempts)s::int[], %(began)s::float8[], %(ended)s::float8[],
-                    %(types)s::text[], %(messages)s::text[], %(tracebacks)s::text[],
-                    %(summaries)s::text[])
-                AS run(id, claim, state, delay, returned, outcome, attempt, began, ended,
-                       type, message, traceback, summary)),
-            changed AS (
+            WITH changed AS (
                 UPDATE {job} AS job
-                SET state = CASE WHEN job.cancel_requested THEN 'Deleted' ELSE run.state END,
-                    run_at = CASE WHEN run.delay IS NULL THEN job.run_at
-                                  ELSE now() + run.delay * interval '1 second' END,
-                    attempt = job.attempt - run.returned,
-                    started_at = CASE WHEN run.state = 'Enqueued' AND NOT job.cancel_requested
-                                      THEN NULL ELSE now() - run.began * interval '1 second' END,
-                    finished_at = CASE WHEN run.state = 'Enqueued' AND NOT job.cancel_requested
-                                       THEN NULL ELSE now() - run.ended * interval '1 second' END,
-                    error = CASE WHEN run.returned = 1 THEN job.error ELSE run.summary END,
+                SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE {_at("states text")} END,
+                    run_at = CASE WHEN {_at("delays float8")} IS NULL THEN run_at
+                                  ELSE now() + {_at("delays float8")} * interval '1 second' END,
+                    attempt = attempt - {_at("returned int")},
+                    started_at = CASE WHEN {waits} THEN NULL ELSE {began} END,
+                    finished_at = CASE WHEN {waits} THEN NULL ELSE {ended} END,
+                    error = CASE WHEN {_at("returned int")} = 1 THEN error
+                                 ELSE {_at("summaries text")} END,
                     server_id = NULL
-                FROM run
-                WHERE job.id = run.id AND job.claim = run.claim AND job.state = 'Processing'
-                RETURNING job.id, job.claim, job.ran_on, job.state, job.run_at)
+                WHERE {GIVEN}
+                RETURNING id, claim, ran_on, state, run_at)
             INSERT INTO {attempt} (job_id, claim, attempt, outcome, started_at, finished_at,
                                    server_id, error_type, message, traceback, retry_at)
-            SELECT run.id, run.claim, run.attempt, run.outcome,
-                   now() - run.began * interval '1 second', now() - run.ended * interval '1 second',
-                   changed.ran_on, run.type, run.message, run.traceback,
-                   CASE WHEN changed.state = 'Enqueued' AND run.returned = 0
-                        THEN changed.run_at END
-            FROM run JOIN changed USING (id, claim)
+            SELECT id, claim, {_at("attempts int")}, {_at("outcomes text")}, {began}, {ended},
+                   ran_on, {_at("types text")}, {_at("messages text")}, {_at("tracebacks text")},
+                   CASE WHEN state = 'Enqueued' AND {_at("returned int")} = 0 THEN run_at END
+            FROM changed
             RETURNING job_id"""
         self.write_console = f"""
             INSERT INTO {console} (job_id, claim, seq, at, text, color, level, progress)
