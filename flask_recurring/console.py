@@ -1,7 +1,7 @@
 """The console of a running job: lines, progress bars, and what it logs.
 
-Nothing here waits for the database. Lines go into a sink (the server's completer, or the terminal)
-that writes them in batches; ``Console`` numbers them and keeps a run from writing without end.
+Nothing here waits for the database. ``Console`` numbers the lines, keeps a run from writing without
+end, and holds what was written until its sink (the server's completer, or the terminal) takes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sized
 from contextvars import ContextVar
 from typing import Protocol, TypeVar
 
-from .store import Entry
+from .store import ROW_LINES, Entry, NewLine, entry_lines, lines_entry
 from .store.text import storable
 
 T = TypeVar("T")
@@ -24,6 +24,12 @@ COLORS: frozenset[str] = frozenset(
 )
 """Colours of lines and bars, by the names of the sixteen that a terminal has."""
 
+MUCH = 50
+"""Lines after which they are to be taken soon, not only within a moment."""
+
+ROW_SIZE = 65_536
+"""Characters after which the next line gets a row of its own."""
+
 BAR_STEP = 0.1
 """A bar that moved by less (in percent) is not written again."""
 
@@ -31,9 +37,24 @@ CUT = "… the console is full: what the run wrote after this line was not kept"
 
 
 class Sink(Protocol):
-    """Where console rows go. Must return at once."""
+    """Where console rows go."""
 
-    def write(self, entry: Entry) -> None: ...
+    def ready(self, console: Console, *, much: bool) -> None:
+        """Take what was written by ``console.take()``, within a moment; soon if it is much.
+
+        Called by the run, so it must return at once.
+        """
+
+
+class _Row:
+    """Lines that are to become one row, numbered from ``seq`` on."""
+
+    __slots__ = ("lines", "seq", "size")
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.lines: list[NewLine] = []
+        self.size = 0
 
 
 class Console:
@@ -48,54 +69,87 @@ class Console:
         self._lines_left = max_lines
         self._bytes_left = max_bytes
         self._seq = 0
-        self._numbering = threading.Lock()
+        self._rows: list[_Row] = []
+        self._bars: dict[int, Entry] = {}
+        """By number: of a bar that moves again and again only the last value is written."""
+        self._told = False
+        """Whether the sink knows that there is something to take."""
+        self._lock = threading.Lock()
 
     def write(self, text: str, color: str | None = None, level: str | None = None) -> None:
         """Write one line, or a mark that says that the console is full."""
-        checked(color)
-        with self._numbering:
+        if color is not None:
+            checked(color)
+        with self._lock:
+            left = self._bytes_left
             if self._lines_left <= 0:
                 return
             # Cut before it is cleaned: a line may be larger than all that is kept.
-            kept = storable(text[: self._bytes_left + 1])
-            size = len(kept.encode())
-            if size > self._bytes_left:
-                kept = kept.encode()[: self._bytes_left].decode("utf-8", "ignore")
+            kept = storable(text if len(text) <= left else text[: left + 1])
+            size = len(kept) if kept.isascii() else len(kept.encode())
+            if size > left:
+                kept = kept.encode()[:left].decode("utf-8", "ignore")
                 self._lines_left = 0
             else:
                 self._lines_left -= 1
-                self._bytes_left -= size
+                self._bytes_left = left - size
             if kept or not text:
-                self._put(kept, color, level, None)
+                self._add(kept, color, level)
             if self._lines_left <= 0:
-                self._put(CUT, "yellow", None, None)
+                self._add(CUT, "yellow", None)
+            told, self._told = self._told, True
+            much = self._seq % MUCH == 0
+        if much or not told:
+            self._sink.ready(self, much=much)
 
     def bar(self, name: str, color: str | None) -> Callable[[float], None]:
         """Begin a progress bar; returns what sets its value, from 0 to 100."""
         checked(color)
-        with self._numbering:
+        with self._lock:
             # A bar is a row like a line: they, too, are counted.
-            seq = None if self._lines_left <= 0 else self._next()
+            seq = None
+            if self._lines_left > 0:
+                self._seq = seq = self._seq + 1
+                # Numbers within a row have no gaps.
+                self._rows.append(_Row(seq + 1))
             self._lines_left -= 1
         kept = storable(name, 200)
 
         def put(value: float) -> None:
-            if seq is not None:
-                self._sink.write(self._entry(seq, kept, color, None, value))
+            if seq is None:
+                return
+            with self._lock:
+                self._bars[seq] = Entry(
+                    self._job_id, self._claim, seq, time.monotonic(), kept, color, None, value
+                )
+                told, self._told = self._told, True
+            if not told:
+                self._sink.ready(self, much=False)
 
         return put
 
-    def _put(self, text: str, color: str | None, level: str | None, value: float | None) -> None:
-        self._sink.write(self._entry(self._next(), text, color, level, value))
+    def take(self) -> list[Entry]:
+        """What was written since this was last called."""
+        with self._lock:
+            rows, bars = self._rows, self._bars
+            self._rows, self._bars, self._told = [], {}, False
+        return [
+            *(
+                lines_entry(self._job_id, self._claim, row.seq, row.lines)
+                for row in rows
+                if row.lines
+            ),
+            *bars.values(),
+        ]
 
-    def _next(self) -> int:
+    def _add(self, text: str, color: str | None, level: str | None) -> None:
         self._seq += 1
-        return self._seq
-
-    def _entry(
-        self, seq: int, text: str, color: str | None, level: str | None, value: float | None
-    ) -> Entry:
-        return Entry(self._job_id, self._claim, seq, time.monotonic(), text, color, level, value)
+        row = self._rows[-1] if self._rows else None
+        if row is None or len(row.lines) >= ROW_LINES or row.size > ROW_SIZE:
+            row = _Row(self._seq)
+            self._rows.append(row)
+        row.lines.append(NewLine(time.monotonic(), text, color, level))
+        row.size += len(text)
 
 
 class ProgressBar:
@@ -145,11 +199,13 @@ def checked(color: str | None) -> str | None:
 class Terminal:
     """The sink of a context that belongs to no server: it prints."""
 
-    def write(self, entry: Entry) -> None:
-        if entry.progress is None:
-            print(entry.text)
-        else:
-            print(f"{entry.text or 'progress'}: {entry.progress:.1f} %")
+    def ready(self, console: Console, *, much: bool) -> None:
+        for entry in console.take():
+            if entry.progress is None:
+                for line in entry_lines(entry):
+                    print(line.text)
+            else:
+                print(f"{entry.text or 'progress'}: {entry.progress:.1f} %")
 
 
 current_console: ContextVar[Console | None] = ContextVar("flask_recurring_console", default=None)

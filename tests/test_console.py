@@ -11,7 +11,7 @@ import pytest
 
 from flask_recurring import COLORS, JobContext, JobState, Scheduler, current_job
 from flask_recurring.console import CUT, Console, ConsoleHandler, Terminal, current_console
-from flask_recurring.store import Entry
+from flask_recurring.store import Entry, entry_lines
 from tests.applications import Applications, job_of, lines_of, store_of, wait_for_job
 from tests.processes import Spawn
 from tests.waiting import wait_for
@@ -23,8 +23,13 @@ class Sheet:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
-    def write(self, entry: Entry) -> None:
-        self.entries.append(entry)
+    def ready(self, console: Console, *, much: bool) -> None:
+        for entry in console.take():
+            lines = [] if entry.progress is not None else list(entry_lines(entry))
+            self.entries += [
+                entry._replace(seq=entry.seq + place, more=None, **line._asdict())
+                for place, line in enumerate(lines)
+            ] or [entry]
 
     @property
     def texts(self) -> list[str]:
@@ -99,6 +104,36 @@ def test_bars_count_as_lines_and_stand_still_beyond_the_limit() -> None:
         (1, "bar 0", 50),
         (2, "bar 1", 50),
     ]
+
+
+def test_lines_that_were_not_taken_yet_are_taken_together() -> None:
+    told: list[bool] = []
+
+    class Slow:
+        def ready(self, console: Console, *, much: bool) -> None:
+            told.append(much)
+
+    console = Console(Slow(), 7, 2, max_lines=1_000, max_bytes=10**6)
+    for number in range(120):
+        console.write(f"line {number}")
+    bar = console.bar("bar", None)
+    bar(1)
+    bar(2)
+    console.write("after the bar")
+
+    entries = console.take()
+    assert told == [False, True, True]  # at first, and when there is much
+    assert [(entry.seq, len(list(entry_lines(entry)))) for entry in entries[:3]] == [
+        (1, 100),
+        (101, 20),
+        (122, 1),
+    ]
+    assert [(entry.seq, entry.text, entry.progress) for entry in entries[3:]] == [(121, "bar", 2)]
+    assert console.take() == []
+    console.write("x" * 100_000)
+    console.write("y")
+    assert [entry.seq for entry in console.take()] == [123, 124]
+    assert told == [False, True, True, False]
 
 
 def test_text_is_made_storable() -> None:

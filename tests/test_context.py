@@ -13,7 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_recurring import JobCancelled, JobContext, JobState, Scheduler, current_job
 from flask_recurring.console import Console
-from flask_recurring.store import Entry
+from flask_recurring.store import Entry, entry_lines
 from tests.applications import (
     Applications,
     binding_of,
@@ -32,8 +32,13 @@ class Sheet:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
-    def write(self, entry: Entry) -> None:
-        self.entries.append(entry)
+    def ready(self, console: Console, *, much: bool) -> None:
+        for entry in console.take():
+            lines = [] if entry.progress is not None else list(entry_lines(entry))
+            self.entries += [
+                entry._replace(seq=entry.seq + place, more=None, **line._asdict())
+                for place, line in enumerate(lines)
+            ] or [entry]
 
     @property
     def lines(self) -> list[str]:

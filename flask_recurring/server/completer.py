@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 
+from ..console import Console
 from ..store import Entry, Link, Store, Tally
 from ..store.completion import Outcome, Setback, Success
 from .backoff import Backoff, logger
@@ -31,7 +32,11 @@ CONSOLE_LINGER = 0.25
 """Seconds that console lines wait for others."""
 
 CONSOLE_ENOUGH = 50
-CONSOLE_LARGEST = 5000
+"""Consoles with lines that are worth a statement of their own."""
+
+CONSOLE_LARGEST = 1000
+CONSOLE_SIZE = 2**22
+"""Rows, and characters in them, after which the rest waits for the next transaction."""
 
 COUNT_INTERVAL = 1.0
 """Seconds between two additions to the counts by minute."""
@@ -49,7 +54,10 @@ class Completer:
         self._server_id = server_id
         self._successes: list[Success] = []
         self._setbacks: list[Setback] = []
+        self._consoles: deque[Console] = deque()
+        """Those in which something was written that has not been taken yet."""
         self._entries: list[Entry] = []
+        """Console rows that were taken and are not written yet."""
         self._something = threading.Event()
         self._enough = threading.Event()
         self._written = threading.Condition()
@@ -73,22 +81,22 @@ class Completer:
         self._setbacks.append(run)
         self._poke(len(self._setbacks))
 
-    def write(self, entry: Entry) -> None:
-        """Take a console row."""
-        self._entries.append(entry)
-        count = len(self._entries)
-        if count == 1:
-            self._console_since = entry.moment
-            self._something.set()
-        elif count == CONSOLE_ENOUGH:
-            self._enough.set()
+    def ready(self, console: Console, *, much: bool) -> None:
+        """Note that something was written in a console."""
+        self._consoles.append(console)
+        waiting = len(self._consoles)
+        if waiting == 1:
+            self._console_since = time.monotonic()
+        if much or waiting >= CONSOLE_ENOUGH:
+            self._console_since = 0.0  # long enough ago
+        if not self._something.is_set():
             self._something.set()
 
     def _poke(self, count: int) -> None:
-        if count == 1:
+        # To set an event takes a lock, also when it is set.
+        if not self._something.is_set():
             self._something.set()
-        # An empty inbox means that a worker has nothing to do: nobody is served by waiting. To set
-        # an event takes a lock, also when it is set.
+        # An empty inbox means that a worker has nothing to do: nobody is served by waiting.
         if (count >= ENOUGH or self._stock.inbox.empty()) and not self._enough.is_set():
             self._enough.set()
 
@@ -112,26 +120,43 @@ class Completer:
         if not self._pending():
             self._something.wait(COUNT_INTERVAL if self._counts else None)
         self._something.clear()
-        if not (self._successes or self._setbacks):
-            # Only lines: they may wait longer.
-            age = time.monotonic() - self._console_since
-            if self._entries and len(self._entries) < CONSOLE_ENOUGH and not self._stopping:
-                self._something.wait(max(0.0, CONSOLE_LINGER - age))
+        while (rest := self._lines_may_wait()) > 0:
+            self._something.wait(rest)
+            self._something.clear()
         if (self._successes or self._setbacks) and not self._stopping:
             self._enough.wait(LINGER)
         self._enough.clear()
         self._write_batch()
 
+    def _lines_may_wait(self) -> float:
+        """Seconds that there is still time, when nothing but lines is to be written."""
+        if self._successes or self._setbacks or self._entries or self._stopping:
+            return 0.0
+        if not self._consoles:
+            return 0.0
+        return CONSOLE_LINGER - (time.monotonic() - self._console_since)
+
     def _write_batch(self) -> None:
-        # The ends first: whatever a run wrote is in the entries before its end is here.
+        # The ends first: whatever a run wrote is in its console before its end is here.
         successes = self._successes[:LARGEST]
         setbacks = self._setbacks[:LARGEST]
-        entries = self._entries[:CONSOLE_LARGEST]
-        if len(entries) < len(self._entries):
-            # All lines before any end: with more lines than one transaction should hold, the ends
-            # wait for the next.
-            successes, setbacks = [], []
-        tallies = self._due_counts()
+        self._take_consoles()
+        rows = len(self._entries)
+        while (count := self._rows_at_once(rows)) < rows:
+            # More than one transaction should hold.
+            self._settle([], [], self._entries[:count], [])
+            rows -= count
+        self._settle(successes, setbacks, self._entries[:rows], self._due_counts())
+        with self._written:
+            self._written.notify_all()
+
+    def _settle(
+        self,
+        successes: list[Success],
+        setbacks: list[Setback],
+        entries: list[Entry],
+        tallies: list[Tally],
+    ) -> None:
         if not (successes or setbacks or entries or tallies):
             return
         # If this fails, it may have been committed all the same.
@@ -149,7 +174,8 @@ class Completer:
         if tallies:
             self._counts.clear()
             self._counted_at = time.monotonic()
-        self._doubtful = 0
+        if successes or setbacks:
+            self._doubtful = 0
         refused = len(successes) - accepted.successes + len(setbacks) - len(accepted.setbacks)
         if 0 < refused <= doubtful:
             logger.info("%d ends were written already; the reply had been lost.", refused)
@@ -160,8 +186,23 @@ class Completer:
                 refused,
             )
         self._count(successes, setbacks)
-        with self._written:
-            self._written.notify_all()
+
+    def _take_consoles(self) -> None:
+        # As many as there are now: those that are written in meanwhile come again.
+        for _ in range(len(self._consoles)):
+            # In one of the two at any moment, so that nobody thinks that all is written.
+            self._entries += self._consoles[0].take()
+            self._consoles.popleft()
+
+    def _rows_at_once(self, rows: int) -> int:
+        """How many of the first so many console rows one transaction may write."""
+        rows = min(rows, CONSOLE_LARGEST)
+        size = 0
+        for count, entry in enumerate(self._entries[:rows]):
+            if size > CONSOLE_SIZE:
+                return count
+            size += len(entry.text) + len(entry.more or "")
+        return rows
 
     def _count(self, successes: list[Success], setbacks: list[Setback]) -> None:
         for success in successes:
@@ -187,21 +228,22 @@ class Completer:
         ]
 
     def _pending(self) -> bool:
-        return bool(self._successes or self._setbacks or self._entries) or (
-            self._stopping and bool(self._counts)
-        )
+        return self._unwritten() or (self._stopping and bool(self._counts))
+
+    def _unwritten(self) -> bool:
+        return bool(self._successes or self._setbacks or self._consoles or self._entries)
 
     # -- from the supervisor
 
     def flush(self, timeout: float) -> bool:
         """Wait until all that has come so far is written; False if it took too long."""
         deadline = time.monotonic() + timeout
+        self._console_since = 0.0
         self._something.set()
         self._enough.set()
         with self._written:
             return self._written.wait_for(
-                lambda: not (self._successes or self._setbacks or self._entries),
-                max(0.0, deadline - time.monotonic()),
+                lambda: not self._unwritten(), max(0.0, deadline - time.monotonic())
             )
 
     def stop(self) -> None:

@@ -29,6 +29,10 @@ IDLE = 1.0
 MOST = 1_500
 """Jobs that wait at most, however fast they are."""
 
+UNWRITTEN = 3_000
+"""Jobs whose end is not written yet, with which no more are taken: they are lost with the process,
+and fill its memory."""
+
 REFILL = 4
 """More is taken as soon as one part in so many of the stock is used up. A claim costs about the
 same for one job as for ten; but what waits must last until it is back, and before it can begin, its
@@ -121,6 +125,8 @@ class Stock:
         """Let go of jobs whose end is written, given by id and claim."""
         known = set(jobs)
         self.held -= known
+        if not self.room_made.is_set():
+            self.room_made.set()
         if self.awaited and (over := self.awaited & known):
             self.awaited -= over
             if self._on_awaited is not None:
@@ -139,6 +145,8 @@ class Stock:
         """How many jobs to take now; 0 while it isn't worth a claim."""
         if not self.busy and time.monotonic() - self._ended_at > IDLE:
             self._pace = None  # what comes next may be of another kind
+        if len(self.held) - len(self.unbegun) - len(self.running) > UNWRITTEN:
+            return 0
         ahead = self._ahead()
         room = self.free + ahead
         return room if room > 0 and room >= ahead // REFILL else 0

@@ -11,7 +11,15 @@ from datetime import datetime
 
 from .audit import Audit
 from .chores import Chores
-from .console import ConsoleBar, ConsoleLine, Consoles
+from .console import (
+    ROW_LINES,
+    ConsoleBar,
+    ConsoleLine,
+    Consoles,
+    NewLine,
+    entry_lines,
+    lines_entry,
+)
 from .count import Count
 from .database import Database, Link, StoreUnavailable, create_engine
 from .driver import Entry, NewJob, Tally
@@ -25,6 +33,7 @@ from .servers import NewServer, Rescue, ServerInfo, Servers
 from .statistics import Minute, Statistics, Totals
 
 __all__ = [
+    "ROW_LINES",
     "Bookmark",
     "ConsoleBar",
     "ConsoleLine",
@@ -36,6 +45,7 @@ __all__ = [
     "Link",
     "Minute",
     "NewJob",
+    "NewLine",
     "NewServer",
     "Order",
     "Page",
@@ -49,6 +59,8 @@ __all__ = [
     "Topic",
     "Totals",
     "create_engine",
+    "entry_lines",
+    "lines_entry",
 ]
 
 

@@ -56,7 +56,10 @@ class Due(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One console row: a line, or with ``progress`` a bar whose last value wins."""
+    """One console row: lines that came together, or with ``progress`` a bar whose last value wins.
+
+    The first line stands in the row itself, those after it in ``more``; ``console`` packs them.
+    """
 
     job_id: int
     claim: int
@@ -67,6 +70,7 @@ class Entry(NamedTuple):
     color: str | None
     level: str | None
     progress: float | None
+    more: str | None = None
 
 
 class Tally(NamedTuple):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -33,8 +34,21 @@ class Migration:
     upgrade: Callable[[sa.Connection, Tables], None]
 
 
-MIGRATIONS: tuple[Migration, ...] = ()
-"""The steps after version 1, which is what a database gets that holds nothing yet."""
+def _add_column(connection: sa.Connection, column: sa.Column[Any]) -> None:
+    """Add a column to a table that lacks it; it must be one that may be null."""
+    table = connection.dialect.identifier_preparer.format_table(column.table)
+    kind = column.type.compile(connection.dialect)
+    connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column.name} {kind}")
+
+
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(
+        2,
+        "several console lines in a row",
+        lambda connection, tables: _add_column(connection, tables.console.c.more),
+    ),
+)
+"""The steps after version 1. A database that holds nothing yet gets what they lead to at once."""
 
 
 def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> int:

@@ -143,6 +143,9 @@ class Tables:
             sa.Column("level", sa.Text),
             # Null for a line; for a progress bar its value from 0 to 100.
             sa.Column("progress", sa.Float),
+            # The lines after the first that were written along with it, as JSON: a row of its own
+            # costs the database more than all else about a line.
+            sa.Column("more", sa.Text),
         )
 
     def _recurring_job(self) -> sa.Table:

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
-from flask_recurring import Scheduler
+from flask_recurring import JobState, Scheduler
+from flask_recurring.server.stock import MOST, UNWRITTEN
 from flask_recurring.store.claim import Claimed, Lane
+from flask_recurring.store.driver import Accepted
 from tests.applications import Applications, store_of
 from tests.waiting import wait_for
 
@@ -52,3 +54,33 @@ def test_jobs_that_nobody_here_knows_are_stepped_over_now_and_then_only(
     # The first two, to be sure; then one a second.
     assert walks <= 3 + (time.monotonic() - began)
     assert claims > 2 * walks
+
+
+def test_no_more_is_taken_while_the_ends_of_many_jobs_are_not_written(
+    apps: Applications, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler = Scheduler()
+
+    @scheduler.task("work")
+    def work() -> None: ...
+
+    app = apps.make(scheduler, database_url)
+    with app.app_context():
+        scheduler.enqueue_many(work.call() for _ in range(9_000))
+    driver = store_of(app).database.driver
+    settle = driver.settle
+    go_on = threading.Event()
+
+    def held_settle(*given: Any) -> Accepted:
+        assert go_on.wait(60)
+        return settle(*given)
+
+    monkeypatch.setattr(driver, "settle", held_settle)
+    server = apps.start(app)
+    stock = server._stock
+    try:
+        wait_for(lambda: not stock.busy and stock.held and stock.room() == 0)
+        assert UNWRITTEN < len(stock.held) <= UNWRITTEN + MOST + stock.threads
+    finally:
+        go_on.set()
+    wait_for(lambda: store_of(app).jobs.counts()[JobState.SUCCEEDED].value == 9_000, timeout=60)

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from flask_recurring.store import Entry, Store
+from flask_recurring.store import ROW_LINES, Entry, NewLine, Store, entry_lines, lines_entry
 from flask_recurring.store.claim import Claimed
 from flask_recurring.store.text import storable
-from tests.store.samples import new_job
+from tests.store.samples import new_job, row_count
 from tests.store.worker import Worker
 
 
@@ -68,6 +68,44 @@ def test_the_tail_of_a_console(store: Store, worker: Worker, run: Claimed) -> No
     assert store.console.lines(run.id, run.claim, after=1_200) == []
     worker.settle(entries=[line(run, 1_201, "one more")])
     assert [one.text for one in store.console.lines(run.id, run.claim, after=1_200)] == ["one more"]
+
+
+def test_lines_that_come_together_share_a_row(store: Store, worker: Worker, run: Claimed) -> None:
+    moment = time.monotonic()
+    given = [
+        NewLine(moment, "first", "red", None),
+        NewLine(moment + 1.5, 'a "second", \\ ü', None, None),
+        NewLine(moment + 2, "", None, "INFO"),
+        NewLine(moment + 2, "last", "blue", "ERROR"),
+    ]
+    entry = lines_entry(run.id, run.claim, 7, given)
+    assert [line._replace(moment=0) for line in entry_lines(entry)] == [
+        line._replace(moment=0) for line in given
+    ]
+    worker.settle(entries=[entry, line(run, 11, "alone")])
+    assert row_count(store, store.database.tables.console) == 2
+    lines = store.console.lines(run.id, run.claim)
+    assert [(one.seq, one.text, one.color, one.level) for one in lines] == [
+        (7, "first", "red", None),
+        (8, 'a "second", \\ ü', None, None),
+        (9, "", None, "INFO"),
+        (10, "last", "blue", "ERROR"),
+        (11, "alone", None, None),
+    ]
+    assert [(one.at - lines[0].at).total_seconds() for one in lines[:4]] == [0, 1.5, 2, 2]
+
+
+def test_the_tail_may_begin_and_end_within_a_row(
+    store: Store, worker: Worker, run: Claimed
+) -> None:
+    for seq in range(1, 2 * ROW_LINES, ROW_LINES):
+        given = [NewLine(time.monotonic(), str(seq + n), None, None) for n in range(ROW_LINES)]
+        worker.settle(entries=[lines_entry(run.id, run.claim, seq, given)])
+    for after in (0, 1, ROW_LINES - 1, ROW_LINES, ROW_LINES + 1, 2 * ROW_LINES - 1, 2 * ROW_LINES):
+        for limit in (1, 5, 1_000):
+            lines = store.console.lines(run.id, run.claim, after, limit)
+            expected = range(after + 1, min(2 * ROW_LINES, after + limit) + 1)
+            assert [(one.seq, one.text) for one in lines] == [(n, str(n)) for n in expected]
 
 
 def test_each_claim_has_a_console_of_its_own(store: Store, worker: Worker, run: Claimed) -> None:

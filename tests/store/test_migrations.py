@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.store import Database, Store, create_engine
+from flask_recurring.store import Database, NewLine, Store, create_engine, lines_entry
 from flask_recurring.store.migrations import MIGRATIONS, Migration, migrate
 from flask_recurring.store.schema import Tables
 from tests.postgres import Cluster
@@ -178,7 +179,7 @@ def test_a_newer_database_is_used_and_told_of(
     migrate(empty.database, steps(7))
     caplog.clear()
     empty.prepare()
-    assert "holds version 7 of the schema, this code knows 1" in caplog.text
+    assert f"holds version 7 of the schema, this code knows {NEWEST}" in caplog.text
     assert len(caplog.records) == 1
     assert works(empty)
     assert [version for version, _ in stamps(empty)] == list(range(1, 8))
@@ -295,3 +296,32 @@ def test_the_same_engine_may_be_somebody_elses(empty_url: str) -> None:
         assert connection.get_isolation_level() != "AUTOCOMMIT"
     database.close()
     engine.dispose()
+
+
+# -- each version
+
+
+def test_a_database_of_the_first_version_keeps_its_consoles(
+    empty: Store, open_store: OpenStore
+) -> None:
+    migrate(empty.database, ())
+    console = empty.database.tables.name("console")
+    with empty.database.connect() as connection:
+        connection.exec_driver_sql(f"ALTER TABLE {console} DROP COLUMN more")
+        at = "now()" if empty.database.driver.name == "postgresql" else "0"
+        connection.exec_driver_sql(
+            f"INSERT INTO {console} (job_id, claim, seq, at, text, color, level, progress)"
+            f" VALUES (1, 1, 1, {at}, 'an old line', 'red', 'INFO', NULL),"
+            f" (1, 1, 2, {at}, 'an old bar', NULL, NULL, 50)"
+        )
+    store = open_store(empty.database.engine.url.render_as_string(hide_password=False))
+    store.prepare()
+    assert stamps(store)[:2] == [(1, "created"), (2, "several console lines in a row")]
+    [line] = store.console.lines(1, 1)
+    assert (line.text, line.color, line.level) == ("an old line", "red", "INFO")
+    assert [bar.name for bar in store.console.bars(1, 1)] == ["an old bar"]
+    worker = Worker(store)
+    lines = [NewLine(time.monotonic(), text, None, None) for text in ("new", "newer")]
+    worker.settle(entries=[lines_entry(1, 1, 3, lines)])
+    worker.close()
+    assert [line.text for line in store.console.lines(1, 1)] == ["an old line", "new", "newer"]

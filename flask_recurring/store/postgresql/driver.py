@@ -387,14 +387,15 @@ class PostgreSQL:
         driver.execute(
             self._sql.write_console,
             {
-                "ids": [entry.job_id for entry in latest],
-                "claims": [entry.claim for entry in latest],
-                "seqs": [entry.seq for entry in latest],
-                "ago": [now - entry.moment for entry in latest],
+                "ids": literal([entry.job_id for entry in latest]),
+                "claims": literal([entry.claim for entry in latest]),
+                "seqs": literal([entry.seq for entry in latest]),
+                "ago": literal([int((now - entry.moment) * 1e6) for entry in latest]),
                 "texts": [entry.text for entry in latest],
-                "colors": [entry.color for entry in latest],
-                "levels": [entry.level for entry in latest],
-                "values": [entry.progress for entry in latest],
+                "colors": _some([entry.color for entry in latest]),
+                "levels": _some([entry.level for entry in latest]),
+                "values": _some([entry.progress for entry in latest]),
+                "more": _some([entry.more for entry in latest]),
             },
         )
 
@@ -478,6 +479,11 @@ def literal(numbers: Sequence[int]) -> str:
     for a job's end; for plain numbers a join does.
     """
     return f"{{{','.join(map(str, numbers))}}}"
+
+
+def _some(values: list[Any]) -> list[Any] | None:
+    """The values, or None if there is nothing but nulls: ``unnest`` fills up with them."""
+    return values if any(value is not None for value in values) else None
 
 
 def _columns(given: Sequence[tuple[int, NewJob]]) -> dict[str, list[Any]]:

@@ -123,8 +123,9 @@ class Statements:
     def write_console(self, count: int) -> str:
         """Write so many console rows."""
         return f"""
-            INSERT INTO {self._console} (job_id, claim, seq, at, text, color, level, progress)
-            VALUES {_repeated("(?, ?, ?, ?, ?, ?, ?, ?)", count)}
+            INSERT INTO {self._console} (job_id, claim, seq, at, text, color, level, progress,
+                                         more)
+            VALUES {_repeated("(?, ?, ?, ?, ?, ?, ?, ?, ?)", count)}
             ON CONFLICT (job_id, claim, seq) DO UPDATE SET progress = excluded.progress"""
 
 
