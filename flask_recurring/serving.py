@@ -69,7 +69,7 @@ class Serving:
     @property
     def awaited(self) -> bool:
         """Whether it is still to be looked whether the process serves."""
-        if self._begun or self._binding.app.testing:
+        if self._begun or self._binding.server is not None or self._binding.app.testing:
             return False
         return time.monotonic() < self._watched_until
 

@@ -97,7 +97,7 @@ class Completer:
         if not self._something.is_set():
             self._something.set()
         # An empty inbox means that a worker has nothing to do: nobody is served by waiting.
-        if (count >= ENOUGH or self._stock.inbox.empty()) and not self._enough.is_set():
+        if (count >= ENOUGH or not self._stock.inbox) and not self._enough.is_set():
             self._enough.set()
 
     # -- the thread

@@ -264,8 +264,7 @@ class Server:
             self._completer.set_back(
                 setback(run.job, Outcome.HANDED_BACK, run.started, kind="", message=STOPPING)
             )
-        for _ in range(self.config.threads):
-            self._stock.inbox.put(None)
+        self._stock.inbox.end()
         self._completer.stop()
         self._join("completer", CLOSING)
         self._control.stop()

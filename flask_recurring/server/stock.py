@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from queue import Empty, SimpleQueue
 from threading import Event
 from typing import NamedTuple
 
 from ..context import JobContext
 from ..store.claim import Claimed
+from .inbox import Inbox
 
 STOCK_SECONDS = 0.05
 """Work for so long may wait in the inbox, to bridge the time of a claim."""
@@ -55,7 +55,7 @@ class Stock:
         self.awaited: set[tuple[int, int]] = set()
         """Those held, by id and claim, for whose end another job may wait."""
         self._on_awaited = on_awaited
-        self.inbox: SimpleQueue[Claimed | None] = SimpleQueue()
+        self.inbox = Inbox(threads, lambda: self._pace)
         self.held: set[tuple[int, int]] = set()
         """Each job with its claim, from the claim until its end is written. The same job may be
         here again, under its next claim, before it is let go of under the one before."""
@@ -79,14 +79,12 @@ class Stock:
         """Take in what was claimed."""
         self.held.update([(job.id, job.claim) for job in jobs])
         self.unbegun.update({job.id: job for job in jobs})
-        put = self.inbox.put
-        for job in jobs:
-            put(job)
+        self.inbox.put(jobs)
 
     def take(self) -> Claimed | None:
         """The next job to run; None when the worker is to end. Waits for one."""
-        job = self.inbox.get()
-        if self.inbox.qsize() <= self._low:
+        job = self.inbox.take()
+        if len(self.inbox) <= self._low:
             self._low = -1
             self.room_made.set()
         return job
@@ -117,7 +115,7 @@ class Stock:
         self._ended_at = finished
         seconds, pace = finished - started, self._pace
         self._pace = seconds if pace is None else pace + (seconds - pace) * 0.1
-        if self._low >= 0 and self.inbox.qsize() <= self._low:
+        if self._low >= 0 and len(self.inbox) <= self._low:
             self._low = -1
             self.room_made.set()
 
@@ -134,7 +132,7 @@ class Stock:
 
     @property
     def waiting(self) -> int:
-        return self.inbox.qsize()
+        return len(self.inbox)
 
     @property
     def free(self) -> int:
@@ -168,7 +166,7 @@ class Stock:
     def stale(self, seconds: float) -> bool:
         """Whether jobs wait, and no worker has begun one for so long: they should go back to where
         all see them."""
-        if self.inbox.empty():
+        if not self.inbox:
             return False
         runs = self.runs()
         return (
@@ -182,15 +180,10 @@ class Stock:
 
     def empty(self) -> list[Claimed]:
         """Take out all that has not begun."""
-        jobs: list[Claimed] = []
-        while True:
-            try:
-                job = self.inbox.get_nowait()
-            except Empty:
-                return jobs
-            if job is not None:
-                self.unbegun.pop(job.id, None)
-                jobs.append(job)
+        jobs = self.inbox.clear()
+        for job in jobs:
+            self.unbegun.pop(job.id, None)
+        return jobs
 
     def let_go(self) -> None:
         """Forget all that has not begun: others were given it."""

@@ -1,0 +1,134 @@
+"""The queue between the claimer and the workers: nothing is lost in it, and nobody oversleeps."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import pytest
+
+from flask_recurring.server.inbox import Inbox
+from flask_recurring.store.claim import Claimed
+from tests.waiting import wait_for
+
+THREADS = 10
+
+
+def jobs(numbers: Iterable[int]) -> list[Claimed]:
+    """Jobs with these ids."""
+    moment = datetime.now(UTC)
+    return [
+        Claimed(number, 1, 1, "work", "[]", "default", 0, moment, 0.0, None, None, None)
+        for number in numbers
+    ]
+
+
+@contextmanager
+def workers(
+    inbox: Inbox, run: Callable[[Claimed], object] = lambda job: None
+) -> Iterator[list[tuple[int, str]]]:
+    """Threads that take jobs to the end; yields ids and who took them."""
+    taken: list[tuple[int, str]] = []
+
+    def work() -> None:
+        while (job := inbox.take()) is not None:
+            taken.append((job.id, threading.current_thread().name))
+            run(job)
+
+    threads = [threading.Thread(target=work, name=f"worker {n}") for n in range(THREADS)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(inbox._waiting) == THREADS)
+    yield taken
+    inbox.end()
+    for thread in threads:
+        thread.join(10)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+@pytest.mark.parametrize("pace", [None, 1e-6, 1.0])
+def test_jobs_are_taken_in_their_order(pace: float | None) -> None:
+    inbox = Inbox(THREADS, lambda: pace)
+    inbox.put(jobs(range(100)))
+    inbox.put(jobs(range(100, 110)))
+    inbox.end()
+    taken = [inbox.take() for _ in range(110)]
+    assert [job.id for job in taken if job is not None] == list(range(110))
+    assert [inbox.take() for _ in range(THREADS)] == [None] * THREADS
+
+
+def test_flood_of_quick_jobs_wakes_few_workers() -> None:
+    inbox = Inbox(THREADS, lambda: 1e-6)
+    with workers(inbox) as taken:
+        inbox.put(jobs(range(1_000)))
+        wait_for(lambda: len(taken) == 1_000)
+        assert len({name for _, name in taken}) < THREADS / 2
+
+
+@pytest.mark.parametrize("count", [THREADS, 1_000])
+@pytest.mark.parametrize("pace", [None, 1e-6, 1.0])
+def test_jobs_that_take_longer_than_thought_come_to_all_workers(
+    pace: float | None, count: int
+) -> None:
+    go_on = threading.Event()
+    inbox = Inbox(THREADS, lambda: pace)
+    with workers(inbox, lambda job: go_on.wait(30)) as taken:
+        inbox.put(jobs(range(count)))
+        try:
+            wait_for(lambda: len(taken) == THREADS)
+            assert {id for id, _ in taken} == set(range(THREADS))
+        finally:
+            go_on.set()
+
+
+def test_workers_are_woken_when_the_pace_turns_out_to_be_slower() -> None:
+    pace = 1e-6
+    turns = threading.Semaphore(0)
+    inbox = Inbox(THREADS, lambda: pace)
+    with workers(inbox, lambda job: turns.acquire(timeout=30)) as taken:
+        inbox.put(jobs(range(1_000)))
+        wait_for(lambda: len(taken) >= 1)
+        pace = 1.0
+        wait_for(lambda: len(taken) >= THREADS)
+        turns.release(1_000)
+
+
+def test_few_jobs_wake_a_worker_each() -> None:
+    inbox = Inbox(THREADS, lambda: 1e-6)
+    together = threading.Barrier(THREADS)
+    with workers(inbox, lambda job: together.wait(30)) as taken:
+        inbox.put(jobs(range(THREADS)))
+        wait_for(lambda: len(taken) == THREADS)
+    assert not together.broken
+
+
+def test_nothing_is_lost_and_nothing_taken_twice() -> None:
+    seed = random.randrange(2**32)
+    chance = random.Random(seed)
+    inbox = Inbox(THREADS, lambda: chance.choice([None, 1e-6, 1e-4, 1e-2]))
+    with workers(inbox) as taken:
+        sent = 0
+        while sent < 50_000:
+            count = chance.choice([1, 2, THREADS, 50, 1_000])
+            inbox.put(jobs(range(sent, sent + count)))
+            sent += count
+            if chance.random() < 0.2:
+                some = sent
+                wait_for(lambda: len(taken) == some, interval=0)  # noqa: B023
+    assert Counter(id for id, _ in taken) == Counter(range(sent)), f"seed {seed}"
+
+
+def test_what_is_cleared_is_taken_by_nobody() -> None:
+    inbox = Inbox(THREADS, lambda: 1e-6)
+    inbox.put(jobs(range(5)))
+    assert len(inbox) == 5
+    assert [job.id for job in inbox.clear()] == [0, 1, 2, 3, 4]
+    assert len(inbox) == 0
+    with workers(inbox) as taken:
+        inbox.put(jobs([7]))
+        wait_for(lambda: taken)
+    assert [id for id, _ in taken] == [7]
