@@ -60,6 +60,19 @@ class _Row:
 class Console:
     """What one run writes. Safe between threads."""
 
+    __slots__ = (
+        "_bars",
+        "_bytes_left",
+        "_claim",
+        "_job_id",
+        "_lines_left",
+        "_lock",
+        "_rows",
+        "_seq",
+        "_sink",
+        "_told",
+    )
+
     def __init__(
         self, sink: Sink, job_id: int, claim: int, *, max_lines: int, max_bytes: int
     ) -> None:

@@ -167,7 +167,7 @@ class Claimer:
         if self._suspect is not None:
             until = min(until, moment + SUSPECT_PAUSE)
         if self._stock.waiting:
-            until = min(until, moment + STALE / 2)
+            until = min(until, moment + STALE / 5)
         if not self._wakeup.wait(until - moment):
             return
         self._give_way()
@@ -176,7 +176,7 @@ class Claimer:
         self._stock.wait_for_room()
         if self._stopping:
             return
-        self._stock.room_made.wait(STALE / 2 if self._stock.waiting else SWEEP_INTERVAL / 2)
+        self._stock.room_made.wait(STALE / 5 if self._stock.waiting else SWEEP_INTERVAL / 2)
         # What became due meanwhile is found by looking, not by a hint.
         self._look_at = 0.0
 
@@ -185,7 +185,7 @@ class Claimer:
         jobs = self._stock.empty()
         if jobs:
             # Let go of first: if handing them back fails, they are found to be strays.
-            self._stock.written([(job.id, job.claim) for job in jobs])
+            self._stock.written({(job.id, job.claim) for job in jobs})
             with self._link.use() as connection:
                 self._hand_back(connection, jobs)
 
@@ -336,7 +336,8 @@ class Claimer:
 
     def _note(self, jobs: Sequence[Claimed], *, exhausted: bool) -> None:
         # They come lane by lane in the order of run_at: of each lane the last one counts.
-        for place, run_at in {(job.queue, job.priority): job.run_at for job in jobs}.items():
+        last = jobs if len(self._lanes) > 1 else jobs[-1:]
+        for place, run_at in {(job.queue, job.priority): job.run_at for job in last}.items():
             lane = self._lanes.get(place)
             if lane is not None and (lane.mark is None or run_at > lane.mark):
                 lane.mark = run_at

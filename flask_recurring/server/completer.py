@@ -169,8 +169,7 @@ class Completer:
         del self._successes[: len(successes)]
         del self._setbacks[: len(setbacks)]
         del self._entries[: len(entries)]
-        self._stock.written([(run.id, run.claim) for run in successes])
-        self._stock.written([(run.id, run.claim) for run in setbacks])
+        self._stock.written({(run.id, run.claim) for some in (successes, setbacks) for run in some})
         if tallies:
             self._counts.clear()
             self._counted_at = time.monotonic()

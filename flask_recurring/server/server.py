@@ -288,7 +288,7 @@ class Server:
                 self.store.database.driver.announce(connection, Hint(Topic.ANY))
         except Exception as error:
             logger.warning("%d jobs could not be given back: %s", len(jobs), error)
-        self._stock.written(jobs)
+        self._stock.written(set(jobs))
 
     def _sign_off(self) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import NamedTuple
 
@@ -119,13 +119,12 @@ class Stock:
             self._low = -1
             self.room_made.set()
 
-    def written(self, jobs: Iterable[tuple[int, int]]) -> None:
+    def written(self, jobs: set[tuple[int, int]]) -> None:
         """Let go of jobs whose end is written, given by id and claim."""
-        known = set(jobs)
-        self.held -= known
+        self.held -= jobs
         if not self.room_made.is_set():
             self.room_made.set()
-        if self.awaited and (over := self.awaited & known):
+        if self.awaited and (over := self.awaited & jobs):
             self.awaited -= over
             if self._on_awaited is not None:
                 self._on_awaited()
@@ -188,7 +187,7 @@ class Stock:
     def let_go(self) -> None:
         """Forget all that has not begun: others were given it."""
         jobs = [*self.empty(), *self.unbegun.copy().values()]
-        self.written([(job.id, job.claim) for job in jobs])
+        self.written({(job.id, job.claim) for job in jobs})
 
     @property
     def busy(self) -> bool:
