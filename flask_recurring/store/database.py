@@ -62,8 +62,10 @@ class Database:
 
         self.schema = schema
         self.bare_engine = engine
-        commits = engine.get_execution_options().get(COMMITS, False)
-        self.engine = engine if commits else engine.execution_options(isolation_level=AUTOCOMMIT)
+        self._commits: bool = engine.get_execution_options().get(COMMITS, False)
+        self.engine = (
+            engine if self._commits else engine.execution_options(isolation_level=AUTOCOMMIT)
+        )
         self.tables = Tables(engine.dialect.name, schema, bind_key)
         self.statement_timeout = statement_timeout
         self.driver: Driver
@@ -116,11 +118,14 @@ class Database:
                     yield connection
                 except sa.exc.DBAPIError as error:
                     if takes_no_writes(error.orig):
-                        raise self._read_only(error.orig, connection) from error
+                        raise self._read_only(error.orig, connection.invalidate) from error
                     raise
                 except self.engine.dialect.loaded_dbapi.Error as error:
                     # From a hand-written statement, which goes past SQLAlchemy.
-                    raise self._known(error, connection) from error
+                    driver = (
+                        None if connection.invalidated else connection.connection.dbapi_connection
+                    )
+                    raise self._known(error, driver, connection.invalidate) from error
         except sa.exc.DBAPIError as error:
             # No statement: it failed to connect. Invalidated: the connection was lost on the way.
             if error.statement is None or error.connection_invalidated:
@@ -135,26 +140,60 @@ class Database:
         with self.connect() as connection, self.driver.transaction(connection):
             yield connection
 
-    def _known(self, error: Exception, connection: sa.Connection) -> Exception:
-        """The driver's error as callers can tell it by its name, whichever driver it is of."""
+    @contextmanager
+    def lend(self) -> Iterator[Any]:
+        """A pooled connection as the driver knows it, in which each statement commits by itself.
+
+        For the one statement of an ``enqueue``, for which SQLAlchemy's own ``Connection`` takes a
+        fifth of the time. Only an engine of our own commits from the start.
+        """
+        if not self._commits:
+            with self.connect() as connection:
+                yield connection.connection.dbapi_connection
+            return
+        loan = self._borrow()
+        try:
+            yield loan.dbapi_connection
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise self._known(error, loan.dbapi_connection, loan.invalidate) from error
+        finally:
+            loan.close()
+
+    def _borrow(self) -> sa.PoolProxiedConnection:
+        pool = self.engine.pool
+        try:
+            loan = pool.connect()
+            while loan.info.setdefault(SEEN, time.monotonic()) < self._refused_at:
+                loan.invalidate()
+                loan.close()
+                loan = pool.connect()
+        except self.engine.dialect.loaded_dbapi.Error as error:
+            raise StoreUnavailable(f"the job database can't be reached: {error}") from error
+        return loan
+
+    def _known(self, error: Exception, driver: Any, invalidate: Callable[[], None]) -> Exception:
+        """The driver's error as callers can tell it by its name, whichever driver it is of.
+
+        :param driver: the driver's connection; None if it was given up.
+        :param invalidate: takes the connection out of the pool.
+        """
         dialect = self.engine.dialect
-        driver = connection.connection.dbapi_connection if not connection.invalidated else None
         if dialect.is_disconnect(error, driver, None):  # type: ignore[arg-type]
-            quietly(connection.invalidate)
+            quietly(invalidate)
             return StoreUnavailable(f"the job database can't be reached: {error}")
         if takes_no_writes(error):
-            return self._read_only(error, connection)
+            return self._read_only(error, invalidate)
         return sa.exc.DBAPIError.instance("", (), error, dialect.loaded_dbapi.Error)
 
     def _read_only(
-        self, error: BaseException | None, connection: sa.Connection
+        self, error: BaseException | None, invalidate: Callable[[], None]
     ) -> StoreUnavailable:
         """The error of a database that takes no writes; no connection to it is used again.
 
         One that was opened while a database or role was set to be read-only stays so for its life,
         and so does one to a server that has become a standby.
         """
-        quietly(connection.invalidate)
+        quietly(invalidate)
         self._refused_at = time.monotonic()
         return StoreUnavailable(f"the job database takes no writes: {error}")
 

@@ -33,6 +33,11 @@ class NewJob(NamedTuple):
     key: str | None = None
     options: str | None = None
 
+    @property
+    def plain(self) -> bool:
+        """Whether it is to run now, and has no more than task, arguments, queue and priority."""
+        return self[4:] == (None, 0.0, None, None, None, None)
+
 
 class Due(NamedTuple):
     """One tick, what becomes of it, and when its recurring job is due after it."""
@@ -137,6 +142,9 @@ class Driver(Protocol):
 
         The row is ``(id, created_at, run_at)``, its times as the driver reads them.
         """
+
+    def insert_over(self, lent: Any, job: NewJob, hint: Hint | None) -> Any:
+        """As ``insert``, over a connection that ``Database.lend`` gave."""
 
     def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
         """Write jobs and return their ids in the same order; a taken key gives its job's id."""

@@ -44,10 +44,13 @@ class Jobs:
     def insert(self, job: NewJob) -> Job:
         """Write one job. If its key is taken, the job that has it is returned instead."""
         hint = _hint(job)
-        with self._database.connect() as connection:
-            row = self._database.driver.insert(connection, job, hint)
-            if row is None:
-                return self._by_key(connection, job)
+        row = None
+        while row is None:
+            with self._database.lend() as lent:
+                row = self._database.driver.insert_over(lent, job, hint)
+            if row is None and (found := self._by_key(job)) is not None:
+                return found
+            # Else it was deleted between the two statements, and the key is free again.
         if hint is not None:
             self._tell(hint)
         return _new(job, *_times(self._database, row))
@@ -119,10 +122,11 @@ class Jobs:
             .returning(self._job.c.id, self._job.c.created_at, self._job.c.run_at)
         )
 
-    def _by_key(self, connection: sa.Connection, job: NewJob) -> Job:
-        found = connection.execute(self._listing.select().where(self._job.c.key == job.key)).first()
-        # Deleted between the two statements: then the key is free again.
-        return read(found) if found is not None else self.insert(job)
+    def _by_key(self, job: NewJob) -> Job | None:
+        statement = self._listing.select().where(self._job.c.key == job.key)
+        with self._database.connect() as connection:
+            found = connection.execute(statement).first()
+        return None if found is None else read(found)
 
     # -- reading
 

@@ -171,24 +171,31 @@ class PostgreSQL:
     # -- jobs
 
     def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
-        values = {
+        return self.insert_over(raw(connection), job, hint)
+
+    def insert_over(self, lent: Any, job: NewJob, hint: Hint | None) -> Any:
+        values: dict[str, Any] = {
             "task": job.task,
             "arguments": job.arguments,
             "queue": job.queue,
             "priority": job.priority,
-            "run_at": job.run_at,
-            "delay": job.delay,
-            "recurring_id": job.recurring_id,
-            "due": job.due,
-            "key": job.key,
-            "options": job.options,
         }
-        if hint is not None and self._may_hint(encoded := hint.encode()):
+        statements = self._sql.insert_plain
+        if not job.plain:
+            values |= {
+                "run_at": job.run_at,
+                "delay": job.delay,
+                "recurring_id": job.recurring_id,
+                "due": job.due,
+                "key": job.key,
+                "options": job.options,
+            }
+            statements = self._sql.insert
+        hinting = hint is not None and self._may_hint(encoded := hint.encode())
+        if hinting:
             values |= {"channel": self._channel, "payload": encoded}
-            statement = self._sql.insert_and_hint
-        else:
-            statement = self._sql.insert
-        row = raw(connection).execute(statement, values).fetchone()
+        statement = statements[hinting]
+        row = lent.execute(statement, values).fetchone()
         if row is None and hint is not None:
             # No job, no hint: the next one must not be left out for its sake.
             self._hinted.pop(hint.encode(), None)

@@ -38,7 +38,13 @@ class Statements:
         self._alive = (
             f"EXISTS (SELECT 1 FROM {server} WHERE id = %(server)s AND stopped_at IS NULL)"
         )
-        insert = f"""
+        # Nearly all jobs are like the first: six values less, and no key to look for. Each with
+        # and without a hint.
+        plain = f"""
+            INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at)
+            VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, 'Enqueued', now(), now())
+            RETURNING id, created_at, run_at"""
+        other = f"""
             INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
                                recurring_id, due, key, options)
             VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, 'Enqueued',
@@ -46,10 +52,15 @@ class Statements:
                     now(), %(recurring_id)s, %(due)s, %(key)s, %(options)s)
             ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
             RETURNING id, created_at, run_at"""
-        self.insert = insert
-        self.insert_and_hint = f"""
+        self.insert_plain, self.insert = (
+            {
+                False: insert,
+                True: f"""
             WITH written AS ({insert})
-            SELECT id, created_at, run_at, pg_notify(%(channel)s, %(payload)s) FROM written"""
+            SELECT id, created_at, run_at, pg_notify(%(channel)s, %(payload)s) FROM written""",
+            }
+            for insert in (plain, other)
+        )
         # In the order of the keys, so that two lists with the same ones don't deadlock.
         self.insert_keyed = f"""
             INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at, created_at,

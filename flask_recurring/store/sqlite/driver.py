@@ -125,9 +125,12 @@ class SQLite:
     # -- jobs
 
     def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
+        return self.insert_over(raw(connection), job, hint)
+
+    def insert_over(self, lent: Any, job: NewJob, hint: Hint | None) -> Any:
         now = _now()
         with self._writing:
-            return connection.exec_driver_sql(self._sql.insert, _values(job, now)).first()
+            return lent.execute(self._sql.insert, _values(job, now)).fetchone()
 
     def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
         if not jobs:
