@@ -9,8 +9,11 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from .store import ROW_LINES, Entry, NewLine, entry_lines, lines_entry
@@ -23,6 +26,9 @@ COLORS: frozenset[str] = frozenset(
     | {"gray", "dark_gray", "blue", "green", "cyan", "red", "magenta", "yellow", "white"}
 )
 """Colours of lines and bars, by the names of the sixteen that a terminal has."""
+
+LONGEST_LEVEL = 30
+"""Characters that are kept of a level's name."""
 
 MUCH = 50
 """Lines after which they are to be taken soon, not only within a moment."""
@@ -39,7 +45,7 @@ CUT = "… the console is full: what the run wrote after this line was not kept"
 class Sink(Protocol):
     """Where console rows go."""
 
-    def ready(self, console: Console, *, much: bool) -> None:
+    def wrote(self, console: Console, *, much: bool) -> None:
         """Take what was written by ``console.take()``, within a moment; soon if it is much.
 
         Called by the run, so it must return at once.
@@ -58,19 +64,26 @@ class _Row:
 
 
 class Console:
-    """What one run writes. Safe between threads."""
+    """What one run writes. Safe between threads, and for finalizers.
+
+    The garbage collector may call a finalizer at any moment, and that may log: in the middle of a
+    line another one is written by the same thread. It waits until the first is done.
+    """
 
     __slots__ = (
+        "_announced",
         "_bars",
         "_bytes_left",
         "_claim",
+        "_full",
+        "_given",
         "_job_id",
         "_lines_left",
         "_lock",
         "_rows",
         "_seq",
         "_sink",
-        "_told",
+        "_working",
     )
 
     def __init__(
@@ -81,79 +94,125 @@ class Console:
         self._claim = claim
         self._lines_left = max_lines
         self._bytes_left = max_bytes
+        self._full = False
         self._seq = 0
+        self._given: deque[tuple[str, str | None, str | None]] = deque()
+        """Lines that are not in a row yet."""
         self._rows: list[_Row] = []
         self._bars: dict[int, Entry] = {}
         """By number: of a bar that moves again and again only the last value is written."""
-        self._told = False
+        self._announced = False
         """Whether the sink knows that there is something to take."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._working = False
+        """Whether the thread that has the lock is in the middle of something."""
 
     def write(self, text: str, color: str | None = None, level: str | None = None) -> None:
         """Write one line, or a mark that says that the console is full."""
         if color is not None:
-            checked(color)
+            color = checked(color)
+        if level is not None:
+            # Anybody may give any name to a level.
+            level = storable(_plain(level), LONGEST_LEVEL)
         with self._lock:
-            left = self._bytes_left
-            if self._lines_left <= 0:
-                return
-            # Cut before it is cleaned: a line may be larger than all that is kept.
-            kept = storable(text if len(text) <= left else text[: left + 1])
-            size = len(kept) if kept.isascii() else len(kept.encode())
-            if size > left:
-                kept = kept.encode()[:left].decode("utf-8", "ignore")
-                self._lines_left = 0
-            else:
-                self._lines_left -= 1
-                self._bytes_left = left - size
-            if kept or not text:
-                self._add(kept, color, level)
-            if self._lines_left <= 0:
-                self._add(CUT, "yellow", None)
-            told, self._told = self._told, True
-            much = self._seq % MUCH == 0
-        if much or not told:
-            self._sink.ready(self, much=much)
+            self._given.append((_plain(text), color, level))
+            if not self._working:
+                self._work_off()
 
-    def bar(self, name: str, color: str | None) -> Callable[[float], None]:
-        """Begin a progress bar; returns what sets its value, from 0 to 100."""
-        checked(color)
-        with self._lock:
-            # A bar is a row like a line: they, too, are counted.
-            seq = None
-            if self._lines_left > 0:
-                self._seq = seq = self._seq + 1
-                # Numbers within a row have no gaps.
-                self._rows.append(_Row(seq + 1))
-            self._lines_left -= 1
-        kept = storable(name, 200)
+    def bar(self, name: str, color: str | None, value: float = 0.0) -> Callable[[float], None]:
+        """Begin a progress bar at a value from 0 to 100; returns what sets its value."""
+        color = checked(color)
+        kept = storable(_plain(name), 200)
+        moment = time.monotonic()
+        seq = None
 
         def put(value: float) -> None:
             if seq is None:
                 return
-            with self._lock:
+            with self._at_work():
                 self._bars[seq] = Entry(
-                    self._job_id, self._claim, seq, time.monotonic(), kept, color, None, value
+                    self._job_id, self._claim, seq, moment, kept, color, None, value
                 )
-                told, self._told = self._told, True
-            if not told:
-                self._sink.ready(self, much=False)
+                self._announce()
 
+        with self._at_work():
+            # A bar is a row like a line: they, too, are counted.
+            if self._lines_left > 0:
+                self._lines_left -= 1
+                self._seq = seq = self._seq + 1
+                # Numbers within a row have no gaps.
+                self._rows.append(_Row(seq + 1))
+                put(value)
+            else:
+                self._fill()
         return put
 
     def take(self) -> list[Entry]:
-        """What was written since this was last called."""
-        with self._lock:
+        """What was written since this was last called, in its order."""
+        with self._at_work():
             rows, bars = self._rows, self._bars
-            self._rows, self._bars, self._told = [], {}, False
-        return [
-            *(
+            self._rows, self._bars, self._announced = [], {}, False
+            entries = [
                 lines_entry(self._job_id, self._claim, row.seq, row.lines)
                 for row in rows
                 if row.lines
-            ),
-            *bars.values(),
-        ]
+            ]
+            return sorted([*entries, *bars.values()], key=_number) if bars else entries
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """With the lock, and what is written meanwhile put off."""
+        with self._lock:
+            before, self._working = self._working, True
+            try:
+                yield
+            finally:
+                self._working = before
+                if self._given and not before:
+                    self._work_off()
+
+    def _work_off(self) -> None:
+        """Put the lines that were given into rows."""
+        self._working = True
+        try:
+            while self._given:
+                first = self._seq
+                while self._given:
+                    self._line(*self._given.popleft())
+                if self._seq > first:
+                    self._announce(much=self._seq // MUCH > first // MUCH)
+        finally:
+            self._working = False
+
+    def _announce(self, *, much: bool = False) -> None:
+        # Under the lock: whoever comes next may rely on it that the sink was told.
+        if much or not self._announced:
+            self._announced = True
+            self._sink.wrote(self, much=much)
+
+    def _line(self, text: str, color: str | None, level: str | None) -> None:
+        left = self._bytes_left
+        if self._lines_left <= 0:
+            self._fill()
+            return
+        # Cut before it is cleaned: a line may be larger than all that is kept.
+        kept = storable(text if len(text) <= left else text[: left + 1])
+        size = len(kept) if kept.isascii() else len(kept.encode())
+        if size > left:
+            kept = kept.encode()[:left].decode("utf-8", "ignore")
+        self._lines_left -= 1
+        self._bytes_left = max(0, left - size)
+        if kept or not text:
+            self._add(kept, color, level)
+        if size > left:
+            self._fill()
+
+    def _fill(self) -> None:
+        """Say, once, that something is left out, and leave out all that comes."""
+        if not self._full:
+            self._full, self._lines_left = True, 0
+            self._add(CUT, "yellow", None)
+            self._announce()
 
     def _add(self, text: str, color: str | None, level: str | None) -> None:
         self._seq += 1
@@ -165,13 +224,15 @@ class Console:
         row.size += len(text)
 
 
+_number = attrgetter("seq")
+
+
 class ProgressBar:
     """A bar in the job's console. ``set`` it from 0 to 100."""
 
     def __init__(self, put: Callable[[float], None], value: float = 0.0) -> None:
         self._put = put
-        self._value = -1.0
-        self.set(value)
+        self._value = float(value)
 
     @property
     def value(self) -> float:
@@ -180,8 +241,7 @@ class ProgressBar:
 
     def set(self, value: float) -> None:
         """Move the bar. Raises ``ValueError`` unless ``value`` lies between 0 and 100."""
-        if not 0 <= value <= 100:
-            raise ValueError(f"a progress bar goes from 0 to 100, not to {value!r}")
+        checked_value(value)
         if abs(value - self._value) >= BAR_STEP or (value in (0, 100) and value != self._value):
             self._value = float(value)
             self._put(self._value)
@@ -206,13 +266,25 @@ def checked(color: str | None) -> str | None:
     """The colour, if it is one. Raises ``ValueError`` otherwise."""
     if color is not None and color not in COLORS:
         raise ValueError(f"{color!r} is no console colour; there are {', '.join(sorted(COLORS))}")
-    return color
+    return None if color is None else _plain(color)
+
+
+def checked_value(value: float) -> float:
+    """Where a bar may stand. Raises ``ValueError`` for anything else."""
+    if not 0 <= value <= 100:
+        raise ValueError(f"a progress bar goes from 0 to 100, not to {value!r}")
+    return float(value)
+
+
+def _plain(text: str) -> str:
+    """The text itself, of a class derived from ``str`` too: JSON and databases take no other."""
+    return text if type(text) is str else str.__str__(text)
 
 
 class Terminal:
     """The sink of a context that belongs to no server: it prints."""
 
-    def ready(self, console: Console, *, much: bool) -> None:
+    def wrote(self, console: Console, *, much: bool) -> None:
         for entry in console.take():
             if entry.progress is None:
                 for line in entry_lines(entry):

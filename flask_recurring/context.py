@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar, cast
 
 from werkzeug.local import LocalProxy
 
-from .console import Console, ProgressBar, Terminal, track
+from .console import Console, ProgressBar, Terminal, checked_value, track
 from .errors import JobCancelled
 from .recurring import PreviousRun
 
@@ -90,7 +90,8 @@ class JobContext:
         self, name: str = "", value: float = 0.0, color: str | None = None
     ) -> ProgressBar:
         """Begin a progress bar in the job's console, at ``value`` from 0 to 100."""
-        return ProgressBar(self._console.bar(name, color), value)
+        value = checked_value(value)
+        return ProgressBar(self._console.bar(name, color, value), value)
 
     def track(
         self, items: Iterable[T], name: str = "", total: int | None = None, color: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import threading
@@ -23,7 +24,7 @@ class Sheet:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
-    def ready(self, console: Console, *, much: bool) -> None:
+    def wrote(self, console: Console, *, much: bool) -> None:
         for entry in console.take():
             lines = [] if entry.progress is not None else list(entry_lines(entry))
             self.entries += [
@@ -54,14 +55,59 @@ def test_lines_beyond_the_limit_are_cut_with_one_mark() -> None:
     assert sheet.entries[-1].color == "yellow"
 
 
-def test_exactly_as_many_lines_as_fit_end_with_the_mark_too() -> None:
+def test_mark_comes_only_when_something_is_left_out() -> None:
+    sheet = Sheet()
+    console = make_console(sheet, lines=2, bytes=2)
+
+    console.write("a")
+    console.write("b")
+    assert sheet.texts == ["a", "b"]
+    console.write("c")
+    console.write("d")
+    console.bar("e", None)(5)
+    assert sheet.texts == ["a", "b", CUT]
+
+
+def test_bar_that_finds_no_place_is_told_of_too() -> None:
     sheet = Sheet()
     console = make_console(sheet, lines=2)
 
     console.write("a")
-    console.write("b")
+    console.bar("b", None)
+    console.bar("c", None)(5)
 
-    assert sheet.texts == ["a", "b", CUT]
+    assert [(entry.text, entry.progress) for entry in sheet.entries] == [
+        ("a", None),
+        ("b", 0),
+        (CUT, None),
+    ]
+
+
+class Odd(str):
+    """A text that stays what it is."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
+def test_texts_of_a_class_of_their_own_and_odd_levels_are_kept_as_plain_ones() -> None:
+    class Slow:
+        def wrote(self, console: Console, *, much: bool) -> None: ...
+
+    console = Console(Slow(), 1, 1, max_lines=10, max_bytes=1000)
+    console.write("first")
+    console.write(Odd("second"), Odd("red"), Odd("A\0B" + 50 * "x"))
+    console.bar(Odd("bar"), Odd("blue"))
+
+    lines, bar = console.take()
+    second = list(entry_lines(lines))[1]
+    assert (second.text, second.color) == ("second", "red")
+    assert second.level is not None
+    assert second.level.startswith("A␀B")
+    assert len(second.level) == 30
+    assert {type(text) for text in (bar.text, bar.color)} == {str}
 
 
 def test_bytes_beyond_the_limit_are_cut_within_a_line() -> None:
@@ -95,12 +141,15 @@ def test_bars_count_as_lines_and_stand_still_beyond_the_limit() -> None:
     sheet = Sheet()
     console = make_console(sheet, lines=2)
 
-    first, second, third = (console.bar(f"bar {number}", None) for number in range(3))
+    first, second, third = (console.bar(f"bar {number}", None, number) for number in range(3))
     for put in (first, second, third):
         put(50)
     console.write("line")
 
     assert [(entry.seq, entry.text, entry.progress) for entry in sheet.entries] == [
+        (1, "bar 0", 0),
+        (2, "bar 1", 1),
+        (3, CUT, None),
         (1, "bar 0", 50),
         (2, "bar 1", 50),
     ]
@@ -110,7 +159,7 @@ def test_lines_that_were_not_taken_yet_are_taken_together() -> None:
     told: list[bool] = []
 
     class Slow:
-        def ready(self, console: Console, *, much: bool) -> None:
+        def wrote(self, console: Console, *, much: bool) -> None:
             told.append(much)
 
     console = Console(Slow(), 7, 2, max_lines=1_000, max_bytes=10**6)
@@ -123,17 +172,68 @@ def test_lines_that_were_not_taken_yet_are_taken_together() -> None:
 
     entries = console.take()
     assert told == [False, True, True]  # at first, and when there is much
-    assert [(entry.seq, len(list(entry_lines(entry)))) for entry in entries[:3]] == [
-        (1, 100),
-        (101, 20),
-        (122, 1),
+    assert [(entry.seq, entry.progress, len(list(entry_lines(entry)))) for entry in entries] == [
+        (1, None, 100),
+        (101, None, 20),
+        (121, 2, 1),
+        (122, None, 1),
     ]
-    assert [(entry.seq, entry.text, entry.progress) for entry in entries[3:]] == [(121, "bar", 2)]
     assert console.take() == []
     console.write("x" * 100_000)
     console.write("y")
     assert [entry.seq for entry in console.take()] == [123, 124]
     assert told == [False, True, True, False]
+
+
+class Loud:
+    """Something that logs, in a way, when the collector finds it in its cycle."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.console.write("unclosed")
+
+
+def test_finalizers_may_write_in_the_middle_of_a_line() -> None:
+    class Slow:
+        def wrote(self, console: Console, *, much: bool) -> None: ...
+
+    console = Console(Slow(), 1, 1, max_lines=1_000_000, max_bytes=10**9)
+    count = 0
+
+    def work() -> None:
+        nonlocal count
+        before = gc.get_threshold()
+        gc.set_threshold(7)
+        try:
+            for number in range(3_000):
+                Loud(console)
+                console.write(f"line {number}")
+                if number % 100 == 0:
+                    console.bar("bar", None)(1)
+                if number % 500 == 0:
+                    count += len(numbers(console.take()))
+        finally:
+            gc.set_threshold(*before)
+
+    def numbers(entries: list[Entry]) -> list[int]:
+        found = [
+            entry.seq + place
+            for entry in entries
+            for place, _ in enumerate(entry_lines(entry) if entry.progress is None else [entry])
+        ]
+        assert found == sorted(set(found))
+        return found
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    gc.collect()
+    count += len(numbers(console.take()))
+    assert count == 3_000 + 3_000 + 30
 
 
 def test_text_is_made_storable() -> None:
@@ -181,7 +281,7 @@ def test_terminal_prints(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(Terminal(), 0, 0, max_lines=10, max_bytes=100)
 
     console.write("line")
-    console.bar("", None)(12.5)
+    console.bar("", None, 12.5)
 
     assert capsys.readouterr().out == "line\nprogress: 12.5 %\n"
 

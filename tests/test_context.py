@@ -32,7 +32,7 @@ class Sheet:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
 
-    def ready(self, console: Console, *, much: bool) -> None:
+    def wrote(self, console: Console, *, much: bool) -> None:
         for entry in console.take():
             lines = [] if entry.progress is not None else list(entry_lines(entry))
             self.entries += [

@@ -517,6 +517,18 @@ def test_the_tail_carries_only_what_is_new(shop: Shop) -> None:
     assert "the last" in last.text
 
 
+def test_bars_end_where_they_ended_however_many_there_are(small_shop: Shop) -> None:
+    job = small_shop.job(JobState.PROCESSING, server_id=1)
+    for seq in range(1, 301):
+        small_shop.line(job, seq, f"bar {seq}", progress=100)
+    small_shop.change(job, state="Succeeded", finished_at=small_shop.store.now(), server_id=None)
+    tail = f"/hangfire/jobs/details/{job}/console?claim=1&after=300"
+    last = small_shop.fragment(tail)
+    assert last.status_code == 286
+    assert last.text.count('hx-swap-oob="true"') == 300
+    assert last.text.count('value="100.0"') == 300
+
+
 def test_a_long_console_comes_in_parts_and_is_downloaded_whole(small_shop: Shop) -> None:
     job = small_shop.job(JobState.SUCCEEDED)
     table = small_shop.store.database.tables.console

@@ -22,6 +22,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from flask_recurring import Job, JobState, Scheduler
+from flask_recurring.serving import Serving
 from tests.applications import (
     Applications,
     binding_of,
@@ -508,3 +509,13 @@ def test_server_that_cant_start_is_told_and_the_pages_are_served(
 
     assert answer.status_code == 404
     assert "The server can't start: an in-memory SQLite database" in caplog.text
+
+
+def test_nobody_looks_whether_a_process_serves_whose_server_was_started_by_hand(
+    apps: Applications,
+) -> None:
+    app = apps.make(Scheduler())
+    serving = Serving(binding_of(app))
+    assert serving.awaited
+    apps.start(app)
+    assert not serving.awaited

@@ -21,8 +21,8 @@ from .page import environment, fragment
 
 AT_ONCE = 1000
 """Lines in one answer."""
-RECENT = 20
-"""Bars whose values travel in each answer, whether they are full or not."""
+RECENT = 200
+"""Bars whose values travel in each answer. Older ones do if they are pinned, and at the end."""
 PINNED = 3
 """Unfinished bars that stay in sight while lines scroll past."""
 LEVELS = frozenset({"debug", "info", "warning", "error", "critical"})
@@ -70,7 +70,7 @@ def shown_claim(job: Job, claims: list[int], asked: int | None) -> int:
 def panel(job: Job, claims: list[int], claim: int) -> Panel:
     """The console of one run, as far as one answer holds it."""
     running = job.state is JobState.PROCESSING
-    rows = _rows(job.id, claim, 0)
+    rows, whole = _rows(job.id, claim, 0)
     return Panel(
         job=job,
         claim=claim,
@@ -78,7 +78,7 @@ def panel(job: Job, claims: list[int], claim: int) -> Panel:
         rows=rows,
         start=_start(job, claim, rows),
         last=max((row.seq for row in rows), default=0),
-        live=(running and claim == job.claim) or _lines(rows) >= AT_ONCE,
+        live=(running and claim == job.claim) or not whole,
     )
 
 
@@ -89,15 +89,16 @@ def tail(job_id: int) -> Response:
     after = request.args.get("after", 0, type=int)
     # First whether it still runs, then the lines: its last lines are written before it is done.
     running = job.state is JobState.PROCESSING and job.claim == claim
-    rows = _rows(job_id, claim, after)
+    rows, whole = _rows(job_id, claim, after)
+    done = not running and whole
+    known = [row for row in rows if row.seq <= after]
     values: dict[str, Any] = {
         "rows": [row for row in rows if row.seq > after],
-        "bars": _changing([row for row in rows if row.seq <= after]),
+        "bars": known if done else _changing(known),
         "start": _start(job, claim, rows),
         "claim": claim,
     }
     body = environment().get_template("recurring/tail.html").render(values).strip()
-    done = not running and _lines(rows) < AT_ONCE
     if not body and not done:
         return Response(status=204)
     return fragment(body, finished=done)
@@ -108,12 +109,11 @@ def download(job_id: int) -> Response:
     job = _job(job_id)
     claim = request.args.get("claim", job.claim, type=int)
     rows: list[Row] = []
-    while True:
-        found = _rows(job_id, claim, rows[-1].seq if rows else 0)
-        fresh = found if not rows else [row for row in found if row.seq > rows[-1].seq]
-        rows += fresh
-        if _lines(fresh) < AT_ONCE:
-            break
+    whole = False
+    while not whole:
+        last = rows[-1].seq if rows else 0
+        found, whole = _rows(job_id, claim, last)
+        rows += [row for row in found if row.seq > last]
     start = _start(job, claim, rows)
     text = "".join(f"{line}\n" for line in _as_text(rows, start))
     return Response(
@@ -130,21 +130,28 @@ def _job(job_id: int) -> Job:
     return found
 
 
-def _rows(job_id: int, claim: int, after: int) -> list[Row]:
-    """Lines after a sequence number, and all bars, in order."""
-    console = current_binding().store.console
+def _rows(job_id: int, claim: int, after: int) -> tuple[list[Row], bool]:
+    """Lines after a sequence number, and all bars, in order; and whether these are all lines."""
+    found = current_binding().store.console.read(job_id, claim, after, AT_ONCE)
     lines = [
         Row(line.seq, line.at, line.text, _color(line.color), _level(line.level), None)
-        for line in console.lines(job_id, claim, after, AT_ONCE)
+        for line in found.lines
     ]
-    edge = lines[-1].seq if len(lines) == AT_ONCE else None
     pins = iter(range(PINNED))
     bars = [
-        Row(bar.seq, bar.at, bar.name, _color(bar.color), None, bar.value, _pin(bar.value, pins))
-        for bar in console.bars(job_id, claim)
-        if edge is None or bar.seq < edge
+        Row(
+            seq=bar.seq,
+            at=bar.at,
+            text=ESCAPE_SEQUENCE.sub("", bar.name),
+            color=_color(bar.color),
+            level=None,
+            value=bar.value,
+            pin=_pin(bar.value, pins),
+        )
+        for bar in found.bars
+        if found.whole or bar.seq < lines[-1].seq
     ]
-    return sorted([*lines, *bars], key=lambda row: row.seq)
+    return sorted([*lines, *bars], key=lambda row: row.seq), found.whole
 
 
 def _changing(bars: list[Row]) -> list[Row]:
@@ -154,10 +161,6 @@ def _changing(bars: list[Row]) -> list[Row]:
 
 def _pin(value: float, free: Iterator[int]) -> int | None:
     return next(free, None) if value < 100 else None
-
-
-def _lines(rows: list[Row]) -> int:
-    return sum(row.value is None for row in rows)
 
 
 def _start(job: Job, claim: int, rows: list[Row]) -> datetime | None:
@@ -183,7 +186,7 @@ def _as_text(rows: list[Row], start: datetime | None) -> Iterator[str]:
     for row in rows:
         since = offset(row.at - start) if start else ""
         if row.value is None:
-            text = ESCAPE_SEQUENCE.sub("", row.text)
+            text = ESCAPE_SEQUENCE.sub("", row.text).replace("\n", "\n" + 14 * " ")
         else:
             text = f"[{row.text or 'progress'}] {percent(row.value)}"
         yield f"{since:>12}  {text}"

@@ -40,7 +40,10 @@ from .wakeup import Wakeup
 
 SLOW = 0.003
 SLOW_PER_JOB = 0.000015
-"""Seconds: a claim that takes longer than this, plus this for each job, walks over too much."""
+SLOW_SHARE = 0.1
+"""Seconds: a claim that takes longer than this, plus this for each job, walks over too much. But it
+may take a tenth of the time of the jobs themselves: if these compute, it waits for the interpreter
+too, and nothing is to be gained."""
 
 SWEEP_INTERVAL = 1.0
 SWEEP_COST = 20
@@ -318,7 +321,8 @@ class Claimer:
         if sweeping:
             # Once may have been a lock. To begin further on for that reason would be to begin past
             # jobs whose transactions waited for the same lock, and are older than those seen.
-            slow = cost > SLOW + SLOW_PER_JOB * len(jobs)
+            share = max(SLOW_PER_JOB, SLOW_SHARE * self._stock.interval)
+            slow = cost > SLOW + share * len(jobs)
             self._slow, self._was_slow = slow and self._was_slow, slow
             self._sweep_at = moment + max(SWEEP_INTERVAL, SWEEP_COST * cost)
         self._stock.put(jobs)

@@ -81,7 +81,7 @@ class Completer:
         self._setbacks.append(run)
         self._poke(len(self._setbacks))
 
-    def ready(self, console: Console, *, much: bool) -> None:
+    def wrote(self, console: Console, *, much: bool) -> None:
         """Note that something was written in a console."""
         self._consoles.append(console)
         waiting = len(self._consoles)

@@ -48,6 +48,8 @@ class Inbox:
         # Plain containers, whose single operations the interpreter makes atomic.
         self._jobs: deque[Claimed | None] = deque()
         self._waiting: list[_Seat] = []
+        self._looking: list[_Seat] = []
+        """Of those on the lookout, who wait too, but not for long."""
         self._looked_out = False
         self._local = threading.local()
 
@@ -58,9 +60,11 @@ class Inbox:
         """Put jobs in."""
         was_empty = not self._jobs
         self._jobs.extend(jobs)
-        # A few wake a worker each. Of a flood, those that are awake come for the rest.
-        flood = len(jobs) > len(self._waiting)
-        self._wake(max(int(was_empty), self._worth_waking()) if flood else len(jobs))
+        if len(jobs) <= len(self._waiting) + len(self._looking):
+            self._wake(len(jobs))
+            return
+        # Of a flood, those that are awake come for the rest.
+        self._wake(max(int(was_empty), self._worth_waking()))
         self._post_lookout()
 
     def end(self) -> None:
@@ -98,10 +102,10 @@ class Inbox:
         return math.ceil(min(len(self._jobs) * pace / WORTH, self._threads)) - awake
 
     def _wake(self, count: int) -> None:
-        """Wake so many workers, or as many as sleep; those that fell asleep last."""
+        """Wake so many workers, or as many as sleep; those that fell asleep last come first."""
         for _ in range(count):
             try:
-                seat = self._waiting.pop()
+                seat = (self._waiting or self._looking).pop()
             except IndexError:
                 return
             seat.lock.release()
@@ -124,24 +128,38 @@ class Inbox:
             self._look_out(seat)
 
     def _look_out(self, seat: _Seat) -> None:
-        """Wait until all is taken, or nobody has come for the next job. Then wake the others."""
+        """Wait until all is taken, or nobody has come for the next job: then wake the others."""
         seat.looks_out = False
         seen: Claimed | None = None
-        while self._jobs:
-            try:
-                first = self._jobs[0]
-            except IndexError:
-                break  # taken just now
-            if first is None:
-                break
+        while (first := self._first()) is not None:
             if first is seen:
                 self._wake(len(self._jobs))
                 break
             seen = first
             self._wake(self._worth_waking())
-            seat.lock.acquire(timeout=PATIENCE)  # nobody releases it: this one isn't waiting
+            # With nobody left to wake there is nothing to look out for.
+            if not self._waiting or self._woken_in_time(seat):
+                break
         self._looked_out = False
         self._post_lookout()
+
+    def _first(self) -> Claimed | None:
+        try:
+            return self._jobs[0]
+        except IndexError:
+            return None
+
+    def _woken_in_time(self, seat: _Seat) -> bool:
+        """Wait for ``PATIENCE``; whether this one was woken meanwhile, like any that waits."""
+        self._looking.append(seat)
+        if seat.lock.acquire(timeout=PATIENCE):
+            return True
+        try:
+            self._looking.remove(seat)
+        except ValueError:
+            seat.lock.acquire()  # woken just now
+            return True
+        return False
 
     def _post_lookout(self) -> None:
         """See to it that somebody looks out while jobs are here and workers sleep."""

@@ -142,7 +142,7 @@ class Stock:
         """How many jobs to take now; 0 while it isn't worth a claim."""
         if not self.busy and time.monotonic() - self._ended_at > IDLE:
             self._pace = None  # what comes next may be of another kind
-        if len(self.held) - len(self.unbegun) - len(self.running) > UNWRITTEN:
+        if self._many_unwritten():
             return 0
         ahead = self._ahead()
         room = self.free + ahead
@@ -151,10 +151,21 @@ class Stock:
     def wait_for_room(self) -> None:
         """Let ``room_made`` be set when there is room."""
         self.room_made.clear()
-        ahead = self._ahead()
-        self._low = ahead - ahead // REFILL
+        if self._many_unwritten():
+            self._low = -1  # what makes room is their being written
+        else:
+            ahead = self._ahead()
+            self._low = ahead - ahead // REFILL
         if self.room() > 0:
             self.room_made.set()
+
+    def _many_unwritten(self) -> bool:
+        return len(self.held) - len(self.unbegun) - len(self.running) > UNWRITTEN
+
+    @property
+    def interval(self) -> float:
+        """Seconds from the end of a job to that of the next, by the pace of late; 0 if unknown."""
+        return (self._pace or 0.0) / self.threads
 
     def _ahead(self) -> int:
         """Jobs to keep waiting. None while jobs are slow: an idle host shall run them."""

@@ -6,10 +6,9 @@ moment, up to ``ROW_LINES`` of them, numbered from the row's ``seq`` on.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -84,6 +83,14 @@ class ConsoleBar:
     color: str | None
 
 
+class ConsolePart(NamedTuple):
+    """A console as far as one answer holds it; ``whole`` says that it has no more lines."""
+
+    lines: list[ConsoleLine]
+    bars: list[ConsoleBar]
+    whole: bool
+
+
 class Consoles:
     """Consoles, one for each claim of a job."""
 
@@ -91,49 +98,48 @@ class Consoles:
         self._database = database
         self._console = database.tables.console
 
+    def read(self, job_id: int, claim: int, after: int = 0, limit: int = 1000) -> ConsolePart:
+        """Up to ``limit`` lines, from the one after ``after``, and all progress bars.
+
+        As they stood at one moment: who goes on after the last of them misses nothing.
+        """
+        if not _possible(job_id, claim):
+            return ConsolePart([], [], whole=True)
+        console = self._console
+        after = min(max(after, 0), LARGEST)
+        most = limit + ROW_LINES
+        here = sa.select(console).where(console.c.job_id == job_id, console.c.claim == claim)
+        lines = (
+            # The row that holds the next line may begin before it.
+            here.where(console.c.seq > after - ROW_LINES, console.c.progress.is_(None))
+            .order_by(console.c.seq)
+            .limit(most)
+            .subquery()
+        )
+        both = sa.union_all(sa.select(lines), here.where(console.c.progress.is_not(None)))
+        with self._database.connect() as connection:
+            rows = sorted(connection.execute(both), key=lambda row: row.seq)
+        full = [row for row in rows if row.progress is None]
+        found = [line for line in _in_order(full) if line.seq > after]
+        return ConsolePart(
+            found[:limit],
+            [
+                ConsoleBar(row.seq, row.at, row.text, row.progress, row.color)
+                for row in rows
+                if row.progress is not None
+            ],
+            whole=len(full) < most and len(found) <= limit,
+        )
+
     def lines(
         self, job_id: int, claim: int, after: int = 0, limit: int = 1000
     ) -> list[ConsoleLine]:
         """Lines in the order they were written, from the one after ``after``."""
-        if not _possible(job_id, claim):
-            return []
-        console = self._console.c
-        after = min(max(after, 0), LARGEST)
-        statement = (
-            sa.select(
-                console.seq, console.at, console.text, console.color, console.level, console.more
-            )
-            .where(
-                console.job_id == job_id,
-                console.claim == claim,
-                # The row that holds the next line may begin before it.
-                console.seq > after - ROW_LINES,
-                console.progress.is_(None),
-            )
-            .order_by(console.seq)
-            .limit(limit + ROW_LINES)
-        )
-        with self._database.connect() as connection:
-            rows = connection.execute(statement).all()
-        lines = (line for row in rows for line in _lines(*row) if line.seq > after)
-        return list(islice(lines, limit))
+        return self.read(job_id, claim, after, limit).lines
 
     def bars(self, job_id: int, claim: int) -> list[ConsoleBar]:
         """All progress bars of the console."""
-        if not _possible(job_id, claim):
-            return []
-        console = self._console.c
-        statement = (
-            sa.select(console.seq, console.at, console.text, console.progress, console.color)
-            .where(
-                console.job_id == job_id,
-                console.claim == claim,
-                console.progress.is_not(None),
-            )
-            .order_by(console.seq)
-        )
-        with self._database.connect() as connection:
-            return [ConsoleBar(*row) for row in connection.execute(statement)]
+        return self.read(job_id, claim, limit=0).bars
 
     def claims(self, job_id: int) -> list[int]:
         """Which claims of the job wrote anything, oldest first."""
@@ -145,14 +151,23 @@ class Consoles:
             return sorted(connection.execute(statement).scalars())
 
 
-def _lines(
-    seq: int, at: datetime, text: str, color: str | None, level: str | None, more: str | None
-) -> Iterator[ConsoleLine]:
-    """The lines of a row that was read."""
-    yield ConsoleLine(seq, at, text, color, level)
-    for after, text, color, level in _unpacked(more):
-        seq += 1
-        yield ConsoleLine(seq, at + timedelta(microseconds=after), text, color, level)
+def _in_order(rows: Iterable[Any]) -> Iterator[ConsoleLine]:
+    """The lines of rows that were read.
+
+    Each transaction reckons times from its own "now", which may be a millisecond off: no line is
+    told to be earlier than the one before it.
+    """
+    latest: datetime | None = None
+    for row in rows:
+        seq, start = row.seq, row.at
+        for after, text, color, level in (
+            (0, row.text, row.color, row.level),
+            *_unpacked(row.more),
+        ):
+            at = start + timedelta(microseconds=after)
+            latest = at if latest is None else max(at, latest)
+            yield ConsoleLine(seq, latest, text, color, level)
+            seq += 1
 
 
 def _unpacked(more: str | None) -> Iterator[tuple[int, str, str | None, str | None]]:

@@ -61,7 +61,7 @@ def test_priorities_and_precedence_hold_under_load(chaos: MakeFleet, some_url: s
     def begun(job_id: int) -> float:
         return next((run.begun for run in fleet.runs() if run.job == job_id), 0.0)
 
-    for number in range(sized(12, 200)):
+    for number in range(sized(12, 60)):
         queue, priority = (("first", 0), ("plain", -1), ("plain", 4))[number % 3]
         enqueued = time.monotonic()
         (job_id,) = client.work(1, queue=queue, priority=priority)

@@ -39,14 +39,19 @@ def workers(
             taken.append((job.id, threading.current_thread().name))
             run(job)
 
-    threads = [threading.Thread(target=work, name=f"worker {n}") for n in range(THREADS)]
+    threads = [
+        threading.Thread(target=work, name=f"worker {number}", daemon=True)
+        for number in range(inbox._threads)
+    ]
     for thread in threads:
         thread.start()
-    wait_for(lambda: len(inbox._waiting) == THREADS)
-    yield taken
-    inbox.end()
-    for thread in threads:
-        thread.join(10)
+    try:
+        wait_for(lambda: len(inbox._waiting) == len(threads))
+        yield taken
+    finally:
+        inbox.end()
+        for thread in threads:
+            thread.join(10)
     assert not any(thread.is_alive() for thread in threads)
 
 
@@ -61,12 +66,20 @@ def test_jobs_are_taken_in_their_order(pace: float | None) -> None:
     assert [inbox.take() for _ in range(THREADS)] == [None] * THREADS
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lookout that never loses its patience."""
+    monkeypatch.setattr("flask_recurring.server.inbox.PATIENCE", 60.0)
+
+
+@pytest.mark.usefixtures("patient")
 def test_flood_of_quick_jobs_wakes_few_workers() -> None:
     inbox = Inbox(THREADS, lambda: 1e-6)
     with workers(inbox) as taken:
         inbox.put(jobs(range(1_000)))
         wait_for(lambda: len(taken) == 1_000)
-        assert len({name for _, name in taken}) < THREADS / 2
+        assert len({name for _, name in taken}) <= 2
+        assert len(inbox._looking) <= 1
 
 
 @pytest.mark.parametrize("count", [THREADS, 1_000])
@@ -85,16 +98,40 @@ def test_jobs_that_take_longer_than_thought_come_to_all_workers(
             go_on.set()
 
 
-def test_workers_are_woken_when_the_pace_turns_out_to_be_slower() -> None:
+def test_workers_are_woken_when_the_pace_turns_out_to_be_slower(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("flask_recurring.server.inbox.PATIENCE", 0.2)
     pace = 1e-6
-    turns = threading.Semaphore(0)
     inbox = Inbox(THREADS, lambda: pace)
-    with workers(inbox, lambda job: turns.acquire(timeout=30)) as taken:
+    stopped = threading.Event()
+    # One of them always comes for the next job in time: for that reason nobody is woken.
+    with workers(inbox, lambda job: stopped.wait(0.02 if job.id else 0.0)) as taken:
         inbox.put(jobs(range(1_000)))
-        wait_for(lambda: len(taken) >= 1)
-        pace = 1.0
-        wait_for(lambda: len(taken) >= THREADS)
-        turns.release(1_000)
+        wait_for(lambda: len(taken) > 20)
+        assert len({name for _, name in taken}) <= 2
+        pace = 0.02
+        wait_for(lambda: len({name for _, name in taken}) == THREADS)
+        stopped.set()
+
+
+@pytest.mark.usefixtures("patient")
+def test_worker_on_the_lookout_comes_for_a_job_like_one_that_sleeps() -> None:
+    go_on, quick = threading.Event(), threading.Event()
+    inbox = Inbox(3, lambda: 1e-6)
+    with workers(inbox, lambda job: (quick if job.id < 9 else go_on).wait(30)) as taken:
+        try:
+            inbox.put(jobs(range(9)))  # a flood: one runs, one looks out
+            wait_for(lambda: len(inbox._looking) == 1 and len(taken) == 1)
+            inbox._jobs.clear()
+            quick.set()
+            wait_for(lambda: len(inbox._waiting) == 2)
+            for number in (10, 11, 12):
+                inbox.put(jobs([number]))
+            wait_for(lambda: [id for id, _ in taken[1:]] == [10, 11, 12])
+        finally:
+            quick.set()
+            go_on.set()
 
 
 def test_few_jobs_wake_a_worker_each() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 
@@ -106,6 +107,41 @@ def test_the_tail_may_begin_and_end_within_a_row(
             lines = store.console.lines(run.id, run.claim, after, limit)
             expected = range(after + 1, min(2 * ROW_LINES, after + limit) + 1)
             assert [(one.seq, one.text) for one in lines] == [(n, str(n)) for n in expected]
+
+
+def test_what_is_read_stood_so_at_one_moment(store: Store, run: Claimed) -> None:
+    writer = Worker(store, name="writer")
+    stopped = threading.Event()
+
+    def write() -> None:
+        for seq in range(1, 3_000, 2):
+            if stopped.is_set():
+                break
+            writer.settle(entries=[line(run, seq), bar(run, seq + 1, 0)])
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    try:
+        # Whoever goes on after the last row that is here misses nothing.
+        while thread.is_alive() and (found := store.console.read(run.id, run.claim, limit=9_999)):
+            numbers = sorted([*(one.seq for one in found.lines), *(one.seq for one in found.bars)])
+            assert numbers == list(range(1, len(numbers) + 1))
+            if len(numbers) > 400:
+                break
+    finally:
+        stopped.set()
+        thread.join()
+        writer.close()
+
+
+def test_no_line_is_told_to_be_earlier_than_the_one_before(
+    store: Store, worker: Worker, run: Claimed
+) -> None:
+    late = line(run, 1)
+    early = line(run, 2)
+    worker.settle(entries=[late, early._replace(moment=early.moment - 10)])
+    first, second = store.console.lines(run.id, run.claim)
+    assert first.at == second.at
 
 
 def test_each_claim_has_a_console_of_its_own(store: Store, worker: Worker, run: Claimed) -> None:

@@ -315,7 +315,10 @@ class PostgreSQL:
 
     def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
         jobs = sorted(jobs)
-        values = {"ids": [job[0] for job in jobs], "claims": [job[1] for job in jobs]}
+        values = {
+            "ids": literal([job[0] for job in jobs]),
+            "claims": literal([job[1] for job in jobs]),
+        }
         return raw(connection).execute(self._sql.hand_back, values).rowcount
 
     def settle(
@@ -369,15 +372,15 @@ class PostgreSQL:
         rows = driver.execute(
             self._sql.set_back,
             {
-                "ids": [run.id for run in setbacks],
-                "claims": [run.claim for run in setbacks],
+                "ids": literal([run.id for run in setbacks]),
+                "claims": literal([run.claim for run in setbacks]),
                 "states": [state_after(run) for run in setbacks],
-                "delays": [run.retry_in for run in setbacks],
-                "returned": [int(run.outcome is Outcome.HANDED_BACK) for run in setbacks],
+                "delays": literal([_micros(run.retry_in) for run in setbacks]),
+                "returned": literal([int(run.outcome is Outcome.HANDED_BACK) for run in setbacks]),
                 "outcomes": [run.outcome.value for run in setbacks],
-                "attempts": [run.attempt for run in setbacks],
-                "began": [now - run.started for run in setbacks],
-                "ended": [now - run.finished for run in setbacks],
+                "attempts": literal([run.attempt for run in setbacks]),
+                "began": literal([int((now - run.started) * 1e6) for run in setbacks]),
+                "ended": literal([int((now - run.finished) * 1e6) for run in setbacks]),
                 "types": [run.error_type for run in setbacks],
                 "messages": [run.message for run in setbacks],
                 "tracebacks": [run.traceback for run in setbacks],
@@ -479,13 +482,18 @@ class PostgreSQL:
         return
 
 
-def literal(numbers: Sequence[int]) -> str:
-    """An array of whole numbers, as PostgreSQL writes it.
+def literal(numbers: Sequence[int | str]) -> str:
+    """An array of whole numbers (or ``NULL``), as PostgreSQL writes it.
 
     psycopg dumps a list item by item in Python, which takes as long as everything else that is done
-    for a job's end; for plain numbers a join does.
+    for a job's end; for plain numbers a join does. And it gives the array the smallest type, which
+    a plan made once for all turns into that of the column again and again, for each row.
     """
     return f"{{{','.join(map(str, numbers))}}}"
+
+
+def _micros(seconds: float | None) -> int | str:
+    return "NULL" if seconds is None else int(seconds * 1e6)
 
 
 def _some(values: list[Any]) -> list[Any] | None:

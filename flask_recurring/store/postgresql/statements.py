@@ -22,8 +22,7 @@ def _at(array: str) -> str:
 GIVEN = f"""id = ANY((SELECT %(ids)s::bigint[])::bigint[]) AND claim = {_at("claims int")}
                   AND state = 'Processing'"""
 
-TIMES = ("began float8", "ended float8")
-"""Of runs that did not succeed, in seconds before now."""
+MICROSECOND = "interval '1 microsecond'"
 
 
 class Statements:
@@ -137,23 +136,24 @@ class Statements:
                 finished_at = CASE WHEN cancel_requested THEN now() END,
                 server_id = NULL, started_at = NULL, attempt = attempt - 1
             WHERE {GIVEN}"""
+        began, ended = (
+            f"now() - {_at(f'{name} bigint')} * {MICROSECOND}" for name in ("began", "ended")
+        )
         self.succeed, self.succeed_with_results = (
             f"""
             UPDATE {job} AS job
             SET state = 'Succeeded', result = {result}, error = NULL, server_id = NULL,
-                started_at = now() - {_at("began bigint")} * interval '1 microsecond',
-                finished_at = now() - {_at("ended bigint")} * interval '1 microsecond'
+                started_at = {began}, finished_at = {ended}
             WHERE {GIVEN}"""
             for result in ("NULL", _at("results text"))
         )
-        began, ended = (f"now() - {_at(name)} * interval '1 second'" for name in TIMES)
         waits = f"{_at('states text')} = 'Enqueued' AND NOT cancel_requested"
         self.set_back = f"""
             WITH changed AS (
                 UPDATE {job} AS job
                 SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE {_at("states text")} END,
-                    run_at = CASE WHEN {_at("delays float8")} IS NULL THEN run_at
-                                  ELSE now() + {_at("delays float8")} * interval '1 second' END,
+                    run_at = CASE WHEN {_at("delays bigint")} IS NULL THEN run_at
+                                  ELSE now() + {_at("delays bigint")} * {MICROSECOND} END,
                     attempt = attempt - {_at("returned int")},
                     started_at = CASE WHEN {waits} THEN NULL ELSE {began} END,
                     finished_at = CASE WHEN {waits} THEN NULL ELSE {ended} END,
