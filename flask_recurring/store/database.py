@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -119,6 +120,8 @@ class Database:
                 except sa.exc.DBAPIError as error:
                     if takes_no_writes(error.orig):
                         raise self._read_only(error.orig, connection.invalidate) from error
+                    if is_busy(error.orig):
+                        raise self._busy(error.orig) from error
                     raise
                 except self.engine.dialect.loaded_dbapi.Error as error:
                     # From a hand-written statement, which goes past SQLAlchemy.
@@ -183,6 +186,8 @@ class Database:
             return StoreUnavailable(f"the job database can't be reached: {error}")
         if takes_no_writes(error):
             return self._read_only(error, invalidate)
+        if is_busy(error):
+            return self._busy(error)
         return sa.exc.DBAPIError.instance("", (), error, dialect.loaded_dbapi.Error)
 
     def _read_only(
@@ -196,6 +201,9 @@ class Database:
         quietly(invalidate)
         self._refused_at = time.monotonic()
         return StoreUnavailable(f"the job database takes no writes: {error}")
+
+    def _busy(self, error: BaseException | None) -> StoreUnavailable:
+        return StoreUnavailable(f"the job database is held by another process: {error}")
 
     def clock(self, connection: sa.Connection) -> datetime:
         """The database's own time. The host's is never used: hosts differ."""
@@ -315,6 +323,11 @@ class Link:
 def takes_no_writes(error: BaseException | None) -> bool:
     """Whether it is PostgreSQL's error for writing in a session that may only read."""
     return getattr(error, "sqlstate", None) == "25006"
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Whether it is SQLite's error for a file that others have held for too long."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def quietly(call: Callable[[], Any]) -> None:

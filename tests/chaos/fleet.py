@@ -279,7 +279,8 @@ def last_for(seconds: float, unless: Callable[[], object] = lambda: False) -> No
     never = threading.Event()
     end = time.monotonic() + seconds
     while (left := end - time.monotonic()) > 0:
-        assert not unless(), "what the fault must not bring has come true"
+        found = unless()
+        assert not found, f"what the fault must not bring has come true: {found}"
         never.wait(min(left, 0.1))
 
 

@@ -80,7 +80,7 @@ def test_job_that_lets_no_other_thread_run_is_not_taken_for_dead(
     with Load(client, seconds=0.01) as load:
         last_for(
             seconds - 1.0,
-            unless=lambda: any("died" in host.output() for host in fleet.hosts),
+            unless=lambda: [host.output() for host in fleet.hosts if "died" in host.output()],
         )
         ids = load.stop()
     client.wait_until_finished(held + others + ids, 30)
@@ -103,8 +103,11 @@ def test_hosts_clocks_are_an_hour_off(chaos: MakeFleet, postgres_url: str) -> No
     for host in fleet.hosts:
         host.wait_until_ready()
     begun = client.store.now()
-    with Load(client, seconds=0.05) as load:
-        last_for(sized(4.0, 60.0), unless=lambda: any("died" in h.output() for h in fleet.hosts))
+    with Load(client, seconds=0.01) as load:
+        last_for(
+            sized(4.0, 60.0),
+            unless=lambda: [host.output() for host in fleet.hosts if "died" in host.output()],
+        )
         ids = load.stop()
     client.wait_until_finished(ids, 20)
     check_jobs(fleet, client, ids)

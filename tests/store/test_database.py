@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -378,3 +380,19 @@ class _Module:
 
     paramstyle = "format"
     __version__ = "1"
+
+
+@sqlite_only
+def test_file_that_is_held_for_too_long_is_unavailable(store: Store) -> None:
+    store.jobs.insert(new_job())
+    path = store.database.engine.url.database
+    assert path is not None
+    with store.database.lend() as lent:
+        lent.execute("PRAGMA busy_timeout = 100")  # of the pool's connection, that comes again
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="held by another process: database is locked"):
+            store.jobs.insert(new_job())
+        with pytest.raises(StoreUnavailable, match="held by another process"):
+            store.queues.pause("default")
+    assert store.jobs.insert(new_job()).id == 2
