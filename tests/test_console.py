@@ -15,26 +15,8 @@ from flask_recurring.console import CUT, Console, ConsoleHandler, Terminal, curr
 from flask_recurring.store import Entry, entry_lines
 from tests.applications import Applications, job_of, lines_of, store_of, wait_for_job
 from tests.processes import Spawn
+from tests.sheet import Sheet
 from tests.waiting import wait_for
-
-
-class Sheet:
-    """A sink that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def wrote(self, console: Console, *, much: bool) -> None:
-        for entry in console.take():
-            lines = [] if entry.progress is not None else list(entry_lines(entry))
-            self.entries += [
-                entry._replace(seq=entry.seq + place, more=None, **line._asdict())
-                for place, line in enumerate(lines)
-            ] or [entry]
-
-    @property
-    def texts(self) -> list[str]:
-        return [entry.text for entry in self.entries]
 
 
 def make_console(sheet: Sheet, *, lines: int = 100, bytes: int = 10_000) -> Console:

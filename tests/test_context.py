@@ -13,7 +13,6 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_recurring import JobCancelled, JobContext, JobState, Scheduler, current_job
 from flask_recurring.console import Console
-from flask_recurring.store import Entry, entry_lines
 from tests.applications import (
     Applications,
     binding_of,
@@ -23,30 +22,8 @@ from tests.applications import (
     wait_for_all,
     wait_for_job,
 )
+from tests.sheet import Sheet
 from tests.waiting import wait_for
-
-
-class Sheet:
-    """A sink that keeps what is written."""
-
-    def __init__(self) -> None:
-        self.entries: list[Entry] = []
-
-    def wrote(self, console: Console, *, much: bool) -> None:
-        for entry in console.take():
-            lines = [] if entry.progress is not None else list(entry_lines(entry))
-            self.entries += [
-                entry._replace(seq=entry.seq + place, more=None, **line._asdict())
-                for place, line in enumerate(lines)
-            ] or [entry]
-
-    @property
-    def lines(self) -> list[str]:
-        return [entry.text for entry in self.entries if entry.progress is None]
-
-    @property
-    def values(self) -> list[float]:
-        return [entry.progress for entry in self.entries if entry.progress is not None]
 
 
 def make_context(sheet: Sheet) -> JobContext:
