@@ -107,10 +107,13 @@ class Claimer:
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._paused: frozenset[str] = frozenset()
         self._survey_at = 0.0
+        self._survey_cost = 0.0
         self._look_at: float | None = 0.0
         self._due_at = math.inf
         """When the first scheduled job that the survey saw is due, on the monotonic clock."""
-        self._slow = self._was_slow = False
+        self._slow = False
+        self._slow_cost = 0.0
+        """Seconds that the last sweep took, if that was slow; else 0."""
         self._sweep_at = 0.0
         self._had_last_tick = False
         self._heard_of_tick = False
@@ -257,8 +260,10 @@ class Claimer:
                     self._look_at = moment
                 else:
                     self._due_at = min(self._due_at, due)
-        cost = time.monotonic() - before
-        pause = max(self._poll_interval * chance.uniform(0.8, 1.2), SWEEP_COST * cost)
+        cost, last = time.monotonic() - before, self._survey_cost
+        self._survey_cost = cost
+        # Once may have been a lock, here too.
+        pause = max(self._poll_interval * chance.uniform(0.8, 1.2), SWEEP_COST * min(cost, last))
         self._survey_at = moment + pause
         if self._due_at < math.inf:
             look_at = self._due_at if self._look_at is None else self._look_at
@@ -320,11 +325,13 @@ class Claimer:
         cost = time.monotonic() - moment
         if sweeping:
             # Once may have been a lock. To begin further on for that reason would be to begin past
-            # jobs whose transactions waited for the same lock, and are older than those seen.
+            # jobs whose transactions waited for the same lock, and are older than those seen. Nor
+            # is it a reason to sweep more seldom: of two that were slow the cheaper one counts.
             share = max(SLOW_PER_JOB, SLOW_SHARE * self._stock.interval)
-            slow = cost > SLOW + share * len(jobs)
-            self._slow, self._was_slow = slow and self._was_slow, slow
-            self._sweep_at = moment + max(SWEEP_INTERVAL, SWEEP_COST * cost)
+            slow_cost = cost if cost > SLOW + share * len(jobs) else 0.0
+            both = min(slow_cost, self._slow_cost)
+            self._slow, self._slow_cost = both > 0, slow_cost
+            self._sweep_at = moment + max(SWEEP_INTERVAL, SWEEP_COST * both)
         self._stock.put(jobs)
         self._note(jobs, exhausted=not full)
         if jobs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
 from flask_recurring import AllowAll, Job, JobContext, JobState, Scheduler, StoreUnavailable
+from flask_recurring.store.claim import Claimed
 from tests.applications import (
     Applications,
     binding_of,
@@ -270,8 +272,9 @@ def test_definitions_that_cant_be_written_yet_are_written_later(
     assert [job.id for job in shop.scheduler.list_recurring()] == ["late"]
 
 
+@pytest.mark.parametrize("busy", [False, True], ids=["quiet machine", "busy machine"])
 def test_job_that_is_committed_late_is_found_soon_after_a_claim_that_had_to_wait(
-    apps: Applications, postgres_url: str
+    apps: Applications, postgres_url: str, monkeypatch: pytest.MonkeyPatch, busy: bool
 ) -> None:
     scheduler = Scheduler()
 
@@ -279,12 +282,23 @@ def test_job_that_is_committed_late_is_found_soon_after_a_claim_that_had_to_wait
     def work() -> None: ...
 
     app = apps.make(scheduler, postgres_url)
+    driver = store_of(app).database.driver
+    claim = driver.claim
+
+    def slow_claim(*given: Any, **options: Any) -> list[Claimed]:
+        time.sleep(0.01)
+        return claim(*given, **options)
+
+    if busy:
+        monkeypatch.setattr(driver, "claim", slow_claim)
     apps.start(app)
     engine = sa.create_engine(postgres_url)
     with app.app_context():
         work.schedule(timedelta(hours=1))  # so that there is something in the lane all the time
         wait_for_job(app, work.enqueue())  # by now the connection of the claims is open
         with engine.connect() as operator, Session(engine) as session:
+            # Until the next look is one at everything, also on a machine where that seems slow.
+            operator.exec_driver_sql("SELECT pg_sleep(1.2)")
             operator.exec_driver_sql(STANDS_STILL)
             operator.commit()
             late = work.options(session=session).enqueue()
