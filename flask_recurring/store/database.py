@@ -118,10 +118,9 @@ class Database:
                 try:
                     yield connection
                 except sa.exc.DBAPIError as error:
-                    if takes_no_writes(error.orig):
-                        raise self._read_only(error.orig, connection.invalidate) from error
-                    if is_busy(error.orig):
-                        raise self._busy(error.orig) from error
+                    unavailable = self._unavailable(error.orig, connection.invalidate)
+                    if unavailable is not None:
+                        raise unavailable from error
                     raise
                 except self.engine.dialect.loaded_dbapi.Error as error:
                     # From a hand-written statement, which goes past SQLAlchemy.
@@ -184,26 +183,26 @@ class Database:
         if dialect.is_disconnect(error, driver, None):  # type: ignore[arg-type]
             quietly(invalidate)
             return StoreUnavailable(f"the job database can't be reached: {error}")
-        if takes_no_writes(error):
-            return self._read_only(error, invalidate)
-        if is_busy(error):
-            return self._busy(error)
+        unavailable = self._unavailable(error, invalidate)
+        if unavailable is not None:
+            return unavailable
         return sa.exc.DBAPIError.instance("", (), error, dialect.loaded_dbapi.Error)
 
-    def _read_only(
+    def _unavailable(
         self, error: BaseException | None, invalidate: Callable[[], None]
-    ) -> StoreUnavailable:
-        """The error of a database that takes no writes; no connection to it is used again.
+    ) -> StoreUnavailable | None:
+        """What callers are told if it is the error of a database that can't be written to now.
 
-        One that was opened while a database or role was set to be read-only stays so for its life,
-        and so does one to a server that has become a standby.
+        A connection that was opened while a database or role was set to be read-only stays so for
+        its life, and so does one to a server that has become a standby: none of them is used again.
         """
-        quietly(invalidate)
-        self._refused_at = time.monotonic()
-        return StoreUnavailable(f"the job database takes no writes: {error}")
-
-    def _busy(self, error: BaseException | None) -> StoreUnavailable:
-        return StoreUnavailable(f"the job database is held by another process: {error}")
+        if takes_no_writes(error):
+            quietly(invalidate)
+            self._refused_at = time.monotonic()
+            return StoreUnavailable(f"the job database takes no writes: {error}")
+        if is_busy(error):
+            return StoreUnavailable(f"the job database is held by another process: {error}")
+        return None
 
     def clock(self, connection: sa.Connection) -> datetime:
         """The database's own time. The host's is never used: hosts differ."""
