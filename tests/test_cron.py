@@ -646,6 +646,6 @@ def test_words_when_the_library_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(words, "get_description", fail)
     assert (
-        words.describe.__wrapped__(CronExpression("*/5 9 * * SUN")._schedule)
+        words.describe.__wrapped__(CronExpression("*/5 9 * * SUN")._matcher)
         == "When the clock matches */5 9, only on Sunday"
     )

@@ -16,7 +16,7 @@ from datetime import date
 from functools import lru_cache
 from typing import NamedTuple
 
-from .bits import set_of
+from .bitset import set_of
 from .field import DAYS_OF_MONTH, DAYS_OF_WEEK, FieldError
 
 

@@ -11,8 +11,8 @@ from zoneinfo import ZoneInfo
 from ..errors import ConfigurationError
 from .days import parse_day_of_month, parse_day_of_week
 from .field import DAYS_OF_MONTH, DAYS_OF_WEEK, HOURS, MINUTES, MONTHS, SECONDS, Field, FieldError
+from .matcher import Matcher
 from .occurrence import next_occurrence
-from .schedule import Schedule
 from .words import describe
 
 MAX_LENGTH = 512
@@ -51,10 +51,10 @@ class CronExpression:
 
     text: str = field(compare=False)
     """The expression as it was given."""
-    _schedule: Schedule = field(init=False, repr=False)
+    _matcher: Matcher = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_schedule", _parse(self.text))
+        object.__setattr__(self, "_matcher", _parse(self.text))
 
     def __str__(self) -> str:
         return self.text
@@ -71,7 +71,7 @@ class CronExpression:
         the second as well if seconds, minutes or hours have a ``*``, a range or a step.
         """
         _check(after, zone)
-        return next_occurrence(self._schedule, after, zone)
+        return next_occurrence(self._matcher, after, zone)
 
     def following(self, after: datetime, zone: ZoneInfo, count: int) -> list[datetime]:
         """The next ``count`` moments after ``after``, as :meth:`next` gives them one by one.
@@ -81,7 +81,7 @@ class CronExpression:
         _check(after, zone)
         moments: list[datetime] = []
         while len(moments) < count:
-            moment = next_occurrence(self._schedule, after, zone)
+            moment = next_occurrence(self._matcher, after, zone)
             if moment is None:
                 break
             moments.append(moment)
@@ -90,11 +90,11 @@ class CronExpression:
 
     def fires(self) -> bool:
         """Whether it ever fires. ``0 0 31 2 *``, the 31st of February, is right but never does."""
-        return self._schedule.fires
+        return self._matcher.fires
 
     def describe(self) -> str:
         """The expression in English words, for people. Never raises."""
-        return describe(self._schedule)
+        return describe(self._matcher)
 
 
 def _check(after: datetime, zone: ZoneInfo) -> None:
@@ -106,7 +106,7 @@ def _check(after: datetime, zone: ZoneInfo) -> None:
         )
 
 
-def _parse(text: str) -> Schedule:
+def _parse(text: str) -> Matcher:
     if not isinstance(text, str):
         raise ConfigurationError(
             f"A cron expression must be a str such as '*/5 * * * *', not {type(text).__name__}"
@@ -126,7 +126,7 @@ def _parse(text: str) -> Schedule:
                 f"Cron expression {text!r}: the field {which.name} is wrong: {error}"
             ) from None
 
-    return Schedule(
+    return Matcher(
         seconds=read(SECONDS, SECONDS.parse),
         minutes=read(MINUTES, MINUTES.parse),
         hours=read(HOURS, HOURS.parse),

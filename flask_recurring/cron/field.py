@@ -4,14 +4,21 @@ A field is ``*`` or ``?``, or a list of numbers (or names) and ranges, each with
 ``*/5``, ``10/5`` (from 10 to the end), ``10-30/5``. A range whose end is the smaller number runs
 on past the end of the field: hours ``22-2`` are 22, 23, 0, 1, 2. What only the two fields of days
 know (``L``, ``W``, ``#``) is read in ``days``.
+
+The text is checked here, so that each message names the field and what would be right. Then it is
+written in the one form that every reader of cron understands alike, numbers and ascending ranges,
+and croniter expands that.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
-from .bits import set_of
+from croniter import croniter
+
+from .bitset import set_of
 
 _STAR = re.compile(r"[*?](?:/([0-9]+))?")
 _VALUE = r"[0-9]{1,2}|[A-Za-z]{3}"
@@ -27,6 +34,8 @@ class Field:
     """What is the same for every expression about one of its fields."""
 
     name: str
+    position: int
+    """Where croniter expects the field; there the seconds come last."""
     first: int
     last: int
     cycle: int
@@ -44,14 +53,14 @@ class Field:
         return f"a number between {self.first} and {self.last}{named}"
 
     def parse(self, text: str) -> int:
-        """The numbers that the text stands for, as a set of bits. Raises FieldError."""
+        """The numbers that the text stands for, as a bitset. Raises FieldError."""
         star = _STAR.fullmatch(text)
         if star is not None:
-            return set_of(range(self.first, self.last + 1, self._step(star[1], text)))
-        bits = 0
-        for item in text.split(","):
-            bits |= self._item(item, text)
-        return bits
+            step = self._step(star[1], text)
+            return _expanded(self.position, _range(self.first, self.first + self.cycle - 1, step))
+        return _expanded(
+            self.position, ",".join(self._plain(item, text) for item in text.split(","))
+        )
 
     def value(self, text: str) -> int:
         """The number that a number or name stands for. Raises FieldError."""
@@ -70,7 +79,8 @@ class Field:
             f"as */2, or * alone{self.special}"
         )
 
-    def _item(self, item: str, text: str) -> int:
+    def _plain(self, item: str, text: str) -> str:
+        """The item as numbers and ascending ranges, none of them past the end of the cycle."""
         match = _ITEM.fullmatch(item)
         if match is None:
             raise self.misread(text)
@@ -80,13 +90,16 @@ class Field:
         else:
             high = low if match[3] is None else self.last
         step = self._step(match[3], item)
-        if low <= high:
-            return set_of(range(low, high + 1, step))
-        # A range from Sunday as 7 begins the week as one from Sunday as 0 does.
-        low = self.first + (low - self.first) % self.cycle
-        end = high if low <= high else high + self.cycle
-        return set_of(
-            self.first + (number - self.first) % self.cycle for number in range(low, end + 1, step)
+        last = self.first + self.cycle - 1
+        if low <= high <= last:
+            return _range(low, high, step)
+        # Past the end of the cycle. Sunday as 7 begins the week as Sunday as 0 does.
+        if high < low:
+            low = self.first + (low - self.first) % self.cycle
+            high = high if low <= high else high + self.cycle
+        return ",".join(
+            str(self.first + (number - self.first) % self.cycle)
+            for number in range(low, high + 1, step)
         )
 
     def _step(self, step: str | None, item: str) -> int:
@@ -98,11 +111,28 @@ class Field:
         return int(step)
 
 
-SECONDS = Field("Seconds", 0, 59, 60)
-MINUTES = Field("Minutes", 0, 59, 60)
-HOURS = Field("Hours", 0, 23, 24)
+def _range(low: int, high: int, step: int) -> str:
+    # A step past the end is none: readers differ about what it means.
+    return f"{low}-{high}/{step}" if low + step <= high else str(low)
+
+
+@lru_cache(maxsize=1024)
+def _expanded(position: int, text: str) -> int:
+    fields = ["*"] * 6
+    fields[position] = text
+    numbers = croniter.expand(" ".join(fields))[0][position]
+    if numbers == ["*"]:
+        first, last = croniter.RANGES[position]
+        return set_of(range(first, last + 1))
+    return set_of(int(number) for number in numbers)
+
+
+SECONDS = Field("Seconds", 5, 0, 59, 60)
+MINUTES = Field("Minutes", 0, 0, 59, 60)
+HOURS = Field("Hours", 1, 0, 23, 24)
 DAYS_OF_MONTH = Field(
     "Days of month",
+    2,
     1,
     31,
     31,
@@ -110,6 +140,7 @@ DAYS_OF_MONTH = Field(
 )
 MONTHS = Field(
     "Months",
+    3,
     1,
     12,
     12,
@@ -117,6 +148,7 @@ MONTHS = Field(
 )
 DAYS_OF_WEEK = Field(
     "Days of week",
+    4,
     0,
     7,
     7,

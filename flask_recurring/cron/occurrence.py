@@ -18,13 +18,13 @@ from datetime import MAXYEAR, UTC, datetime, timedelta
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
-from .schedule import Schedule
+from .matcher import Matcher
 
 _SECOND = timedelta(seconds=1)
 _NONE = timedelta(0)
 
 
-def next_occurrence(schedule: Schedule, after: datetime, zone: ZoneInfo) -> datetime | None:
+def next_occurrence(matcher: Matcher, after: datetime, zone: ZoneInfo) -> datetime | None:
     """The first moment of the schedule that is strictly later than ``after`` (aware), in the zone.
 
     None if there is none before the end of the year 9999.
@@ -41,16 +41,16 @@ def next_occurrence(schedule: Schedule, after: datetime, zone: ZoneInfo) -> date
     overlap = _overlap_at(here)
     if overlap is not None:
         if not here.fold:
-            found = schedule.first_from(start)
+            found = matcher.first_from(start)
             if found is not None and found < overlap.end:
                 return found.replace(tzinfo=zone)
             start = overlap.start
-        if schedule.repeats:
-            found = schedule.first_from(start)
+        if matcher.repeats:
+            found = matcher.first_from(start)
             if found is not None and found < overlap.end:
                 return found.replace(tzinfo=zone, fold=1)
         start = overlap.end
-    found = schedule.first_from(start)
+    found = matcher.first_from(start)
     return None if found is None else _moment(found, zone)
 
 

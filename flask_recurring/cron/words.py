@@ -17,7 +17,7 @@ from itertools import pairwise
 
 from cron_descriptor import Options, get_description  # type: ignore[import-untyped, unused-ignore]
 
-from .bits import members, one_run
+from .bitset import members, one_run
 from .days import (
     EVERY_DAY,
     EVERY_WEEKDAY,
@@ -31,7 +31,7 @@ from .days import (
     WorkingDayNearest,
     WorkingDayNearestLast,
 )
-from .schedule import Schedule
+from .matcher import Matcher
 
 _MONTHS = (
     "January",
@@ -54,22 +54,22 @@ _AT_ONE = re.compile(r"\bat 1 (minute|second)s past", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1024)
-def describe(schedule: Schedule) -> str:
+def describe(matcher: Matcher) -> str:
     """The schedule in words, as one sentence without its full stop."""
     parts = (
-        _time_of_day(schedule),
-        _day_of_month(schedule.day_of_month),
-        _day_of_week(schedule.day_of_week, alone=schedule.day_of_month == EVERY_DAY),
-        _months(schedule.months),
+        _time_of_day(matcher),
+        _day_of_month(matcher.day_of_month),
+        _day_of_week(matcher.day_of_week, alone=matcher.day_of_month == EVERY_DAY),
+        _months(matcher.months),
     )
     words = ", ".join(part for part in parts if part)
-    return words if schedule.fires else f"{words} (never: there is no such day)"
+    return words if matcher.fires else f"{words} (never: there is no such day)"
 
 
-def _time_of_day(schedule: Schedule) -> str:
-    fields = [_clock_text(schedule.minutes, 60), _clock_text(schedule.hours, 24)]
-    if members(schedule.seconds) != [0]:
-        fields.insert(0, _clock_text(schedule.seconds, 60))
+def _time_of_day(matcher: Matcher) -> str:
+    fields = [_clock_text(matcher.minutes, 60), _clock_text(matcher.hours, 24)]
+    if members(matcher.seconds) != [0]:
+        fields.insert(0, _clock_text(matcher.seconds, 60))
     options = Options()
     options.locale_code = "en_US"
     options.use_24hour_time_format = True

@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, datetime
 
-from .bits import first_from
+from .bitset import first_from
 from .days import SHAPES, DayOfMonthRule, DayOfWeekRule, shape_index, shapes_of
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class Matcher:
     """The numbers that each field allows, as sets of bits, and the rules of the days.
 
-    Two schedules are equal when they mean the same. Not to be changed after it was made, and
-    therefore fit for any number of threads.
+    Two are equal when they mean the same. Immutable, and so safe between threads.
     """
 
     seconds: int
@@ -24,10 +23,10 @@ class Schedule:
     months: int
     day_of_week: DayOfWeekRule
     repeats: bool
-    """Whether it runs in both passes when the clock is set back: it says "every so often" (by a
+    """True if it fires in both passes when the clock is set back: it says "every so often" (by a
     ``*``, range or step in its seconds, minutes or hours), not "at these times"."""
     fires: bool = field(init=False, compare=False)
-    """Whether there is any day that it means (``31 2``, the 31st of February, is none)."""
+    """True if at least one day matches (``31 2``, the 31st of February, never does)."""
     _days: tuple[int, ...] = field(init=False, compare=False, repr=False)
     _first_minute: int = field(init=False, compare=False, repr=False)
     _first_second: int = field(init=False, compare=False, repr=False)
