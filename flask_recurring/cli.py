@@ -164,7 +164,8 @@ def jobs(state: str | None, queue: str | None, task: str | None, limit: int, as_
         .jobs.page(None if state is None else JobState(state), queue=queue, task=task, limit=limit)
     )
     if as_json:
-        _print_json(page.items)
+        # Nothing here has made it.
+        _print_json(page.items, without="new")
         return
     _print_table(
         ("ID", "STATE", "TASK", "QUEUE", "CREATED", "ATTEMPT", "ERROR"),
@@ -281,8 +282,9 @@ def _time(value: datetime | None) -> str:
     return "" if value is None else value.strftime("%Y-%m-%d %H:%M:%SZ")
 
 
-def _print_json(rows: Iterable[Any]) -> None:
-    click.echo(json.dumps([asdict(row) for row in rows], default=str, indent=2))
+def _print_json(rows: Iterable[Any], without: str | None = None) -> None:
+    shown = [{k: v for k, v in asdict(row).items() if k != without} for row in rows]
+    click.echo(json.dumps(shown, default=str, indent=2))
 
 
 def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -6,7 +6,7 @@ Plain values without behaviour; the store makes them, the client and the dashboa
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -61,6 +61,9 @@ class Job:
     """Name of the server that runs the job, or ran it last."""
     cancel_requested: bool
     """Whether the running job was asked to stop."""
+    new: bool = field(default=False, compare=False)
+    """Whether the call that returned it has made it. Not so if there was a job with the same key
+    already, and for a job that was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,7 @@ class CallOptions:
     queue: str
     priority: int
     key: str | None = None
+    key_kept: bool = False
     retry: RetryPolicy | None = None
     timeout: float | None = None
     session: SomeSession | None = None
@@ -167,23 +168,30 @@ class Task(Generic[P, R]):
         queue: str | None = None,
         priority: int | None = None,
         key: str | None = None,
+        key_kept: bool = False,
         retry: Retry = None,
         timeout: timedelta | float | None = None,
         session: SomeSession | None = None,
     ) -> BoundTask[P, R]:
         """The task with other options, for one call or a few.
 
-        :param key: names the job; while a job with this key exists, enqueuing gives that one.
+        :param key: names the job. While a job with this key is not finished, enqueuing gives that
+            one, and ``job.new`` is False.
+        :param key_kept: let a finished job with this key count too, for as long as it is kept: so
+            there is one job with the key until the retention deletes it.
         :param session: enqueue within this session's transaction: the job exists if, and only if,
             it commits.
         """
         defaults = self.defaults
+        if key_kept and key is None:
+            raise ConfigurationError("key_kept=True says how long a key counts: give key= as well")
         return BoundTask(
             self,
             CallOptions(
                 queue=defaults.queue if queue is None else validate_queue(queue),
                 priority=defaults.priority if priority is None else checked_priority(priority),
-                key=None if key is None else validate_id(key),
+                key=None if key is None else validate_id(key, "key"),
+                key_kept=bool(key_kept),
                 retry=None if retry is None else RetryPolicy.of(retry),
                 timeout=checked_timeout(timeout),
                 session=session,
@@ -239,6 +247,7 @@ class BoundTask(Generic[P, R]):
             options.priority,
             key=options.key,
             options=self._encoded,
+            key_kept=options.key_kept,
         )
 
 

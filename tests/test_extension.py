@@ -453,6 +453,34 @@ def test_key_names_one_job(apps: Applications, database_url: str) -> None:
     assert again.id == first.id
     assert again.args == (1,)
     assert other.id != first.id
+    assert (first.new, again.new, other.new) == (True, False, True)
+
+    found = scheduler.get_job(first.id)
+    assert found == first
+    assert not found.new
+
+
+def test_key_is_free_when_its_job_is_finished_unless_the_call_says_otherwise(
+    apps: Applications, database_url: str
+) -> None:
+    scheduler = Scheduler()
+    task = scheduler.task("add")(add)
+    apps.make(scheduler, database_url)
+    named, once = task.options(key="order 5"), task.options(key="order 5", key_kept=True)
+
+    first = named.enqueue(1)
+    scheduler.delete(first.id)
+
+    assert once.schedule(timedelta(hours=1), 2) == scheduler.get_job(first.id)
+    assert scheduler.enqueue_many([once.call(3)]) == [first.id]
+    second = named.schedule(timedelta(hours=1), 4)
+    assert second.new
+    assert scheduler.enqueue_many([named.call(5), once.call(6)]) == [second.id, second.id]
+
+    with pytest.raises(ConfigurationError, match=r"key_kept=True says how long .*: give key="):
+        task.options(key_kept=True)
+    with pytest.raises(ConfigurationError, match=r"^key 5 is no text"):
+        task.options(key=5)  # type: ignore[arg-type]
 
 
 def test_scheduler_enqueues_tasks_and_names(apps: Applications, database_url: str) -> None:
@@ -661,7 +689,18 @@ def test_key_in_a_session_gives_the_job_that_has_it(apps: Applications, database
         shop.db.session.commit()
 
     assert again.id == first.id
+    assert not again.new
     assert shop.count() == 1
+
+    shop.scheduler.delete(first.id)
+    with shop.app.app_context():
+        once = shop.task.options(key="order 5", key_kept=True, session=shop.db.session).enqueue(3)
+        after = shop.task.options(key="order 5", session=shop.db.session).enqueue(4)
+        shop.db.session.commit()
+
+    assert once.id == first.id
+    assert (after.new, after.args) == (True, (4,))
+    assert shop.count() == 2
 
 
 def test_session_of_another_database_is_refused(apps: Applications, tmp_path: Path) -> None:

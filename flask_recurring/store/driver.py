@@ -32,11 +32,13 @@ class NewJob(NamedTuple):
     due: datetime | None = None
     key: str | None = None
     options: str | None = None
+    key_kept: bool = False
+    """Whether a finished job that has the key is taken for this one, too: see ``keys``."""
 
     @property
     def plain(self) -> bool:
         """Whether it is to run now, and has no more than task, arguments, queue and priority."""
-        return self[4:] == (None, 0.0, None, None, None, None)
+        return self[4:] == (None, 0.0, None, None, None, None, False)
 
 
 class Due(NamedTuple):
@@ -147,7 +149,10 @@ class Driver(Protocol):
         """As ``insert``, over a connection that ``Database.lend`` gave."""
 
     def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
-        """Write jobs and return their ids in the same order; a taken key gives its job's id."""
+        """Write jobs and return their ids in the same order; a taken key gives its job's id.
+
+        Call it within a transaction.
+        """
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
         """Write each tick and its job, unless the tick exists, and move its recurring job on.

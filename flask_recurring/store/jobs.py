@@ -16,6 +16,7 @@ from .count import Count
 from .database import Database
 from .driver import NewJob
 from .hint import Hint, Topic
+from .keys import Keys
 from .listing import Listing
 from .page import Cursor, Page
 from .purge import Place, Purge
@@ -37,20 +38,23 @@ class Jobs:
         self._job = database.tables.job
         self._tell = tell
         self._listing = Listing(database)
+        self._keys = Keys(self._job, self._listing)
         self._purge = Purge(database)
 
     # -- writing
 
     def insert(self, job: NewJob) -> Job:
-        """Write one job. If its key is taken, the job that has it is returned instead."""
+        """Write one job. If its key is taken, the job that has it is returned instead.
+
+        A finished job gives its key up, unless ``key_kept`` says that it counts too.
+        """
         hint = _hint(job)
         row = None
         while row is None:
             with self._database.lend() as lent:
                 row = self._database.driver.insert_over(lent, job, hint)
-            if row is None and (found := self._by_key(job)) is not None:
+            if row is None and (found := self._holder(job)) is not None:
                 return found
-            # Else it was deleted between the two statements, and the key is free again.
         if hint is not None:
             self._tell(hint)
         return _new(job, *_times(self._database, row))
@@ -95,8 +99,7 @@ class Jobs:
             row = execute(self._statement(job)).first()
             if row is not None:
                 return _new(job, row.id, row.created_at, row.run_at)
-            found = execute(self._listing.select().where(self._job.c.key == job.key)).first()
-            # Else it was deleted between the two statements, and the key is free again.
+            found = self._keys.holder(execute, job)
             if found is not None:
                 return read(found)
 
@@ -122,10 +125,12 @@ class Jobs:
             .returning(self._job.c.id, self._job.c.created_at, self._job.c.run_at)
         )
 
-    def _by_key(self, job: NewJob) -> Job | None:
-        statement = self._listing.select().where(self._job.c.key == job.key)
-        with self._database.connect() as connection:
-            found = connection.execute(statement).first()
+    def _holder(self, job: NewJob) -> Job | None:
+        with (
+            self._database.connect() as connection,
+            self._database.driver.writing(connection),
+        ):
+            found = self._keys.holder(connection.execute, job)
         return None if found is None else read(found)
 
     # -- reading
@@ -387,4 +392,5 @@ def _new(job: NewJob, job_id: int, created_at: datetime, run_at: datetime) -> Jo
         claim=0,
         server=None,
         cancel_requested=False,
+        new=True,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
 from typing import Any
@@ -129,11 +129,154 @@ def test_tells_the_lane_of_a_job_that_may_run_now(store: Store) -> None:
 
 def test_the_same_key_gives_the_same_job(store: Store, worker: Worker) -> None:
     first = store.jobs.insert(new_job(key="invoice-1"))
-    assert store.jobs.insert(new_job(key="invoice-1", queue="other", delay=60)) == first
+    again = store.jobs.insert(new_job(key="invoice-1", queue="other", delay=60))
+    assert again == first
+    assert (first.new, again.new, fetch(store, first.id).new) == (True, False, False)
     assert store.jobs.insert(new_job(key="invoice-2")).id != first.id
-    worker.succeed(*worker.claim())
-    assert store.jobs.insert(new_job(key="invoice-1")) == fetch(store, first.id)
+    run, _ = worker.claim()
+    assert store.jobs.insert(new_job(key="invoice-1")).state is JobState.PROCESSING
+    worker.fail(run, retry_in=60)
+    assert store.jobs.insert(new_job(key="invoice-1")).id == first.id
     assert row_count(store, store.database.tables.job) == 2
+
+
+class Ways:
+    """The ways in which a job is written: each answers its id, and whether it is a new one."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def one(self, new: NewJob) -> tuple[int, bool]:
+        job = self._store.jobs.insert(new)
+        return job.id, job.new
+
+    def within(self, new: NewJob) -> tuple[int, bool]:
+        with self._store.database.begin() as connection:
+            [job] = self._store.jobs.insert_within(connection.execute, [new])
+        return job.id, job.new
+
+    def many(self, new: NewJob) -> tuple[int, bool]:
+        count = row_count(self._store, self._store.database.tables.job)
+        [id] = self._store.jobs.insert_many([new])
+        return id, row_count(self._store, self._store.database.tables.job) > count
+
+
+@pytest.fixture(params=["one", "within", "many"])
+def write(request: pytest.FixtureRequest, store: Store) -> Callable[[NewJob], tuple[int, bool]]:
+    """One of the ways."""
+    way: Callable[[NewJob], tuple[int, bool]] = getattr(Ways(store), request.param)
+    return way
+
+
+@pytest.mark.parametrize("end", ["succeeded", "failed", "deleted"])
+def test_a_finished_job_gives_its_key_up(
+    store: Store, worker: Worker, write: Callable[[NewJob], tuple[int, bool]], end: str
+) -> None:
+    first, _ = write(new_job(key="k"))
+    run = worker.claim_one()
+    if end == "deleted":
+        store.jobs.delete(first)
+        worker.fail(run)
+    elif end == "failed":
+        worker.fail(run)
+    else:
+        worker.succeed(run)
+    state = fetch(store, first).state
+    assert write(new_job(key="k", key_kept=True)) == (first, False), "it is content with that one"
+    second, new = write(new_job(key="k"))
+    assert (second != first, new) == (True, True)
+    assert fetch(store, first).state is state
+    assert write(new_job(key="k")) == (second, False)
+    # Run again, the first has a name no more, and takes none from the second.
+    assert store.jobs.requeue(first)
+    assert len(worker.claim()) == 2
+    assert write(new_job(key="k")) == (second, False)
+
+
+def test_a_key_that_was_taken_in_a_transaction_goes_back_with_it(
+    store: Store, worker: Worker, engine: sa.Engine
+) -> None:
+    first = store.jobs.insert(new_job(key="k"))
+    worker.succeed(worker.claim_one())
+    with engine.connect() as connection:
+        [second] = store.jobs.insert_within(connection.execute, [new_job(key="k")])
+        assert second.new
+        connection.rollback()
+    assert store.jobs.insert(new_job(key="k", key_kept=True)).id == first.id
+
+
+def test_a_list_is_content_with_a_finished_job_if_one_of_it_is(
+    store: Store, worker: Worker
+) -> None:
+    kept, given = (store.jobs.insert(new_job(key=key)).id for key in ("kept", "given"))
+    worker.succeed(*worker.claim())
+    ids = store.jobs.insert_many(
+        [new_job(key="given"), new_job(key="kept"), new_job(key="kept", key_kept=True)]
+    )
+    assert ids[1:] == [kept, kept]
+    assert ids[0] > given
+
+
+def test_a_job_that_is_requeued_while_its_key_is_wanted_keeps_it(
+    store: Store, worker: Worker, engine: sa.Engine, open_store: OpenStore
+) -> None:
+    first = store.jobs.insert(new_job(key="k"))
+    worker.succeed(worker.claim_one())
+    other = open_store()
+    with engine.connect() as connection:
+
+        def execute(statement: sa.Executable) -> sa.Result[Any]:
+            result = connection.execute(statement)
+            if isinstance(statement, sa.Select):
+                connection.commit()
+                other.jobs.requeue(first.id)
+            return result
+
+        [found] = store.jobs.insert_within(execute, [new_job(key="k")])
+        connection.commit()
+    assert (found.id, found.new, found.state) == (first.id, False, JobState.ENQUEUED)
+
+
+def test_many_that_race_for_the_key_of_a_finished_job_write_one(
+    store: Store, worker: Worker, open_store: OpenStore
+) -> None:
+    stores = [open_store() for _ in range(6)]
+    made: list[int] = []
+    for round in range(10):
+        old = store.jobs.insert(new_job(key="k")).id
+        worker.succeed(worker.claim_one())
+
+        def insert(number: int) -> tuple[int, bool]:
+            ways = Ways(stores[number])
+            # Who counts rows to know what is new would count those of the others.
+            return (ways.within if number % 2 else ways.one)(new_job(key="k"))
+
+        answers = race(len(stores), insert)
+        [id] = {id for id, _ in answers}
+        assert id > old
+        assert sum(new for _, new in answers) == 1, round
+        made.append(id)
+        worker.succeed(worker.claim_one())
+    assert len(set(made)) == 10
+
+
+def test_lists_that_race_for_the_keys_of_finished_jobs_do_not_block_each_other(
+    store: Store, worker: Worker, open_store: OpenStore
+) -> None:
+    stores = [open_store() for _ in range(2)]
+    keys = [f"key-{number}" for number in range(200)]
+    old = store.jobs.insert_many(new_job(key=key) for key in keys)
+    worker.succeed(*worker.claim(200))
+
+    def insert(number: int) -> dict[str, int]:
+        mine = keys if number % 2 else keys[::-1]
+        ids = stores[number].jobs.insert_many(new_job(key=key) for key in mine)
+        return dict(zip(mine, ids, strict=True))
+
+    first, second = race(2, insert)
+    assert first == second
+    assert not set(old) & set(first.values())
+    assert row_count(store, store.database.tables.job) == 2 * len(keys)
 
 
 def test_a_key_is_free_again_after_its_job_is_purged(store: Store) -> None:

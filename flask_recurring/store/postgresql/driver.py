@@ -34,6 +34,7 @@ from ..claim import LOST_LIMIT, Claimed, Lane, Survey
 from ..completion import Outcome, Setback, Success, state_after
 from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
+from ..keys import claimed_keys
 from ..pieces import pieces
 from ..schema import Tables
 from .connection import is_pooled, keep_alive, raw
@@ -236,6 +237,7 @@ class PostgreSQL:
         self, driver: psycopg.Connection[Any], given: Sequence[tuple[int, NewJob]]
     ) -> list[int]:
         keys = [job.key for _, job in given if job.key is not None]
+        driver.execute(self._sql.free_keys, (claimed_keys([job for _, job in given]),))
         taken: dict[str, int] = {}
         pending = given
         while pending:

@@ -75,6 +75,12 @@ class Statements:
                           key, options)
             ORDER BY key, id
             ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING"""
+        # In the order of the keys, likewise.
+        self.free_keys = f"""
+            UPDATE {job} SET key = NULL
+            WHERE id = ANY(ARRAY(SELECT id FROM {job}
+                                 WHERE key = ANY(%s::text[]) AND finished_at IS NOT NULL
+                                 ORDER BY key FOR UPDATE))"""
         self.by_keys = f"SELECT key, id FROM {job} WHERE key = ANY(%s)"
         self.draw_ids = (
             f"SELECT nextval(pg_get_serial_sequence('{job}', 'id')), clock_timestamp()"

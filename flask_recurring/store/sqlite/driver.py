@@ -31,6 +31,7 @@ from ..claim import LOST_LIMIT, Claimed, Lane, Survey
 from ..completion import Outcome, Setback, Success, state_after
 from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
+from ..keys import claimed_keys
 from ..schema import Tables
 from ..types import from_microseconds, to_microseconds
 from .presence import LockFile, unlocked
@@ -138,6 +139,7 @@ class SQLite:
         driver = raw(connection)
         now = _now()
         if any(job.key is not None for job in jobs):
+            driver.executemany(self._sql.free_key, [(key,) for key in claimed_keys(jobs)])
             return [self._insert_keyed(driver, job, now) for job in jobs]
         # Statements of the only writer: the ids follow each other, in the order of the rows.
         ids: list[int] = []

@@ -21,6 +21,7 @@ class Statements:
             VALUES (?, ?, ?, ?, 'Enqueued', ?, ?, ?, ?, ?, ?)
             ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
             RETURNING id, created_at, run_at"""
+        self.free_key = f"UPDATE {job} SET key = NULL WHERE key = ? AND finished_at IS NOT NULL"
         self.by_key = f"SELECT id FROM {job} WHERE key = ?"
         recurring, tick = tables.name("recurring_job"), tables.name("tick")
         self.insert_entry = f"""
