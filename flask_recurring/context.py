@@ -32,6 +32,7 @@ class JobContext:
         "_cancel",
         "_console",
         "_find_previous",
+        "_noticed",
         "_previous",
         "_reason",
         "attempt",
@@ -65,6 +66,7 @@ class JobContext:
         self._previous: PreviousRun | None = None
         self._cancel: threading.Event | None = None
         self._reason: str | None = None
+        self._noticed = False
 
     @property
     def previous_run(self) -> PreviousRun | None:
@@ -104,28 +106,54 @@ class JobContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop: deleted, past its time limit, or its server stops."""
-        return self._reason is not None
+        """Whether the run was asked to stop: deleted, past its time limit, or its server stops.
+
+        Stop soon when it says so. A run that was told because its server stops, and returns, was
+        cut short: it runs again elsewhere.
+        """
+        return self._notice()
 
     @property
     def cancel_reason(self) -> str | None:
         """Why the run was asked to stop, None if it was not."""
-        return self._reason
+        return self._reason if self._notice() else None
 
     def raise_if_cancelled(self) -> None:
         """Raise ``JobCancelled`` if the run was asked to stop."""
-        if self._reason is not None:
+        if self._notice():
             raise JobCancelled(self._reason)
 
-    def wait(self, seconds: float) -> bool:
-        """Sleep, but no longer than until the run is asked to stop. True if it was."""
-        return self._event().wait(seconds)
+    def wait(self, seconds: float) -> None:
+        """Sleep for so many seconds. Raises ``JobCancelled`` as soon as the run is to stop."""
+        self._event().wait(seconds)
+        self.raise_if_cancelled()
+
+    def poll(self, seconds: float) -> bool:
+        """Sleep like ``wait``, but return instead of raising: True once the run is to stop.
+
+        For runs that have something to put in order before they return.
+        """
+        self._event().wait(seconds)
+        return self._notice()
 
     def cancel(self, reason: str) -> None:
         """Ask the run to stop. The server calls this; a run ends only by looking at it."""
         if self._reason is None:
             self._reason = reason
         self._event().set()
+
+    @property
+    def stop_request(self) -> tuple[str | None, bool]:
+        """Why the run was asked to stop, if it was, and whether it has noticed. For the server:
+        to read this is not to notice."""
+        return self._reason, self._noticed
+
+    def _notice(self) -> bool:
+        """Whether the run was asked to stop. From now on it knows."""
+        if self._reason is None:
+            return False
+        self._noticed = True
+        return True
 
     def _event(self) -> threading.Event:
         # Made when it is needed: most runs never wait, and an event costs more than the rest.

@@ -1,4 +1,7 @@
-"""Every error that this package raises on purpose, so that callers can catch one base class."""
+"""Every error that this package raises on purpose, so that callers can catch one base class.
+
+``JobCancelled`` is none: it ends a run.
+"""
 
 from __future__ import annotations
 
@@ -29,5 +32,9 @@ class UnknownRecurringJobError(RecurringError, LookupError):
     """No recurring job with this id exists in the database."""
 
 
-class JobCancelled(RecurringError):
-    """Raised inside a run, by ``context.raise_if_cancelled()``, when the run was asked to stop."""
+class JobCancelled(BaseException):
+    """Raised inside a run that is to stop, by ``context.wait`` and ``context.raise_if_cancelled``.
+
+    It is no ``Exception``, as ``asyncio.CancelledError`` is none: a job that catches the errors of
+    one item and goes on with the next must not take this for one of them.
+    """

@@ -51,8 +51,8 @@ class Client(Protocol):
 class TaskOptions:
     """How a task's jobs are run, unless a call says otherwise.
 
-    ``timeout`` is in seconds: a run that takes longer is asked to stop, and counts as failed if it
-    does so by ``raise_if_cancelled``.
+    ``timeout`` is in seconds: a run that takes longer is asked to stop, and has failed even if it
+    doesn't.
     """
 
     queue: str = "default"

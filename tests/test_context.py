@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -108,20 +110,34 @@ def test_context_that_is_not_cancelled() -> None:
 
     assert not context.cancelled
     assert context.cancel_reason is None
-    assert context.wait(0.001) is False
+    assert context.poll(0.001) is False
+    before = time.monotonic()
+    context.wait(0.05)
+    assert time.monotonic() - before >= 0.05
 
 
 def test_wait_ends_early_on_cancellation() -> None:
     context = make_context(Sheet())
-    answers: list[bool] = []
-    waiter = threading.Thread(target=lambda: answers.append(context.wait(60)))
+    answers: list[bool | str] = []
+
+    def wait() -> None:
+        answers.append(context.poll(60))
+        try:
+            context.wait(60)
+        except JobCancelled as error:
+            answers.append(str(error))
+
+    waiter = threading.Thread(target=wait)
     waiter.start()
 
     context.cancel("enough")
     waiter.join(5)
 
-    assert answers == [True]
-    assert context.wait(60) is True
+    assert answers == [True, "enough"]
+    for _ in range(3):
+        with pytest.raises(JobCancelled, match="enough"), suppress(Exception):
+            context.wait(60)
+    assert context.poll(60) is True
     assert context.cancelled
     with pytest.raises(JobCancelled, match="enough"):
         context.raise_if_cancelled()
@@ -141,9 +157,10 @@ def test_time_limit_asks_a_run_to_stop(apps: Applications, database_url: str) ->
 
     @scheduler.task(timeout=0.2, retry=0)
     def work(context: JobContext) -> None:
-        context.wait(60)
-        context.write_line(context.cancel_reason)
-        context.raise_if_cancelled()
+        try:
+            context.wait(60)
+        finally:
+            context.write_line(context.cancel_reason)
 
     app = apps.make(scheduler, database_url)
     apps.start(app)
@@ -152,6 +169,29 @@ def test_time_limit_asks_a_run_to_stop(apps: Applications, database_url: str) ->
     assert lines_of(app, job)[0] == "the run took longer than its time limit"
     assert job.state is JobState.FAILED
     assert job.error == "JobCancelled: the run took longer than its time limit"
+
+
+@pytest.mark.parametrize("looks", [True, False])
+def test_run_that_returns_after_its_time_limit_has_failed_by_it(
+    apps: Applications, database_url: str, looks: bool
+) -> None:
+    scheduler = Scheduler()
+
+    @scheduler.task(timeout=0.2, retry=[0])
+    def work(context: JobContext) -> str:
+        if looks:
+            context.poll(60)
+        else:
+            time.sleep(0.25)
+        return "what there was"
+
+    app = apps.make(scheduler, database_url)
+    apps.start(app)
+    job = wait_for_job(app, work.enqueue(), timeout=5)
+
+    assert (job.state, job.result, job.attempt) == (JobState.FAILED, None, 2)
+    assert job.error == "JobCancelled: the run took longer than its time limit"
+    assert [one.outcome for one in store_of(app).jobs.attempts(job.id)] == ["Failed", "Failed"]
 
 
 def test_time_limit_that_was_not_reached_harms_nobody(apps: Applications, sqlite_url: str) -> None:
@@ -163,7 +203,7 @@ def test_time_limit_that_was_not_reached_harms_nobody(apps: Applications, sqlite
 
     @scheduler.task()
     def long(context: JobContext) -> bool:
-        return context.wait(0.5)
+        return context.poll(0.5)
 
     app = apps.make(scheduler, sqlite_url, workers=1)
     apps.start(app)
@@ -175,16 +215,17 @@ def test_time_limit_that_was_not_reached_harms_nobody(apps: Applications, sqlite
 def test_time_limit_of_a_call_counts_before_the_tasks(apps: Applications, sqlite_url: str) -> None:
     scheduler = Scheduler()
 
-    @scheduler.task(timeout=0.1)
-    def work(context: JobContext, seconds: float) -> bool:
-        return context.wait(seconds)
+    @scheduler.task(timeout=0.1, retry=0)
+    def work(context: JobContext, seconds: float) -> None:
+        context.wait(seconds)
 
     app = apps.make(scheduler, sqlite_url)
     apps.start(app)
     stopped = work.enqueue(60)
     free = work.options(timeout=60).enqueue(0.5)
 
-    assert [job.result for job in wait_for_all(app, [stopped, free])] == [True, False]
+    states = [job.state for job in wait_for_all(app, [stopped, free])]
+    assert states == [JobState.FAILED, JobState.SUCCEEDED]
 
 
 def test_time_limit_reached_while_others_have_later_ones(
@@ -192,9 +233,9 @@ def test_time_limit_reached_while_others_have_later_ones(
 ) -> None:
     scheduler = Scheduler()
 
-    @scheduler.task()
-    def work(context: JobContext) -> bool:
-        return context.wait(30)
+    @scheduler.task(retry=0)
+    def work(context: JobContext) -> None:
+        context.wait(30)
 
     app = apps.make(scheduler, sqlite_url)
     apps.start(app)
@@ -202,7 +243,7 @@ def test_time_limit_reached_while_others_have_later_ones(
     wait_for_job(app, later, JobState.PROCESSING)
     sooner = work.options(timeout=0.3).enqueue()
 
-    assert wait_for_job(app, sooner, timeout=3).result is True
+    assert wait_for_job(app, sooner, timeout=3).state is JobState.FAILED
     assert job_of(app, later).state is JobState.PROCESSING
     scheduler.delete(later.id)
     wait_for_job(app, later)

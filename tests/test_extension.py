@@ -818,7 +818,7 @@ def test_delete_asks_a_running_job_to_stop(apps: Applications, database_url: str
     def work(context: JobContext) -> None:
         before = context.cancelled
         context.write_line("begun")
-        ended = context.wait(60)
+        ended = context.poll(60)
         seen.append((before, ended and context.cancelled, context.cancel_reason))
         context.raise_if_cancelled()
 
@@ -847,7 +847,7 @@ def test_deleted_job_may_stop_in_its_own_way(
     @scheduler.task()
     def work(context: JobContext) -> None:
         context.write_line("begun")
-        if context.wait(60) and how == "raises":
+        if context.poll(60) and how == "raises":
             raise RuntimeError("I was interrupted")
 
     app = apps.make(scheduler, database_url)

@@ -11,7 +11,6 @@ from ..scheduler import scheduler
 def my_job(context: JobContext) -> None:
     """Say something, twice."""
     context.write_line("Job started")
-    # Like time.sleep, but it ends at once when the job is deleted or the server stops.
+    # Like time.sleep, but it raises at once when the job is deleted or the server stops.
     context.wait(2)
-    context.raise_if_cancelled()
     context.write_line("Job finished")

@@ -20,7 +20,6 @@ def write_report(context: JobContext, pages: int) -> int:
 
     for page in context.track(range(1, pages + 1), name="pages", color="cyan"):
         context.wait(0.1)
-        context.raise_if_cancelled()
         if page % 10 == 0:
             context.write_line(f"Page {page} of {pages} is written", color="gray")
 

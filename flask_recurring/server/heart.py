@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from ..chance import chance
 from ..store import Hint, Store, Topic
 from .backoff import LONGEST, logger
-from .runner import DELETED
+from .outcome import DELETED
 from .stock import Stock
 
 MISSED_BEATS = 2.5

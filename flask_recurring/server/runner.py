@@ -25,11 +25,8 @@ from ..store.text import storable
 from ..task import Task
 from .backoff import logger
 from .completer import Completer
+from .outcome import failure_of
 from .stock import Run, Stock
-
-STOPPING = "the server is stopping"
-DELETED = "the job was deleted"
-TIMED_OUT = "the run took longer than its time limit"
 
 LONGEST_MESSAGE = 2_000
 LONGEST_TRACEBACK = 100_000
@@ -104,6 +101,7 @@ class Runner:
         current_context.set(context)
         current_console.set(console)
         options: dict[str, Any] = {}
+        limit: float | None = None
         try:
             if job.options is not None:
                 options = msgspec.json.decode(job.options)
@@ -112,19 +110,16 @@ class Runner:
             task = self._workload.tasks[job.task]
             timeout = options.get("timeout", task.defaults.timeout)
             if timeout is not None:
-                self._time_limit_set(context, started + timeout)
+                limit = started + timeout
+                self._time_limit_set(context, limit)
             args, kwargs = task.signature.unpack(job.arguments)
             with self._workload.scope():
                 returned = task.run(context, args, kwargs)
         except BaseException as error:
             # All of them: a job that calls sys.exit has failed, and the worker goes on.
-            end: Success | Setback = self._setback(job, context, options, started, error)
+            end = self._end(run, console, options, limit, error, None)
         else:
-            if context.cancel_reason == DELETED:
-                # It stopped as it was asked to, in its own way.
-                end = self._setback(job, context, options, started, JobCancelled(DELETED))
-            else:
-                end = self._success(job, console, started, returned)
+            end = self._end(run, console, options, limit, None, returned)
         # Handed over before it counts as ended: a server that stops waits for those that run.
         if isinstance(end, Success):
             self._completer.succeeded(end)
@@ -133,35 +128,46 @@ class Runner:
         self._stock.ended(run)
         self._stock.finished(started, end.finished)
 
-    def _success(self, job: Claimed, console: Console, started: float, returned: Any) -> Success:
+    def _end(
+        self,
+        run: Run,
+        console: Console,
+        options: dict[str, Any],
+        limit: float | None,
+        error: BaseException | None,
+        returned: Any,
+    ) -> Success | Setback:
         finished = time.monotonic()
+        late = limit is not None and finished >= limit
+        failure = failure_of(run.context, error, late=late)
+        if failure is not None:
+            return self._setback(run.job, options, run.started, finished, *failure)
         result = None
         if returned is not None:
             try:
                 result = encode_result(returned)
-            except ValueError as error:
-                console.write(f"The result was not kept: {error}", "yellow", "WARNING")
-        return Success(job.id, job.claim, started, finished, result, job.task, job.waited)
+            except ValueError as refused:
+                console.write(f"The result was not kept: {refused}", "yellow", "WARNING")
+        job = run.job
+        return Success(job.id, job.claim, run.started, finished, result, job.task, job.waited)
 
     def _setback(
         self,
         job: Claimed,
-        context: JobContext,
         options: dict[str, Any],
         started: float,
+        finished: float,
+        outcome: Outcome,
         error: BaseException,
     ) -> Setback:
-        reason = context.cancel_reason
-        outcome = Outcome.FAILED
-        if isinstance(error, JobCancelled) and reason == STOPPING:
-            outcome = Outcome.HANDED_BACK
-        elif isinstance(error, JobCancelled) and reason == DELETED:
-            outcome = Outcome.CANCELLED
         retry_in = None
         if outcome is Outcome.FAILED:
             retry = self._retry(job, options)
             if job.attempt <= retry.attempts:
                 retry_in = retry.delay(job.attempt, chance)
+        # One that stopped as it was asked to has said all by that.
+        odd = outcome is Outcome.FAILED or not isinstance(error, JobCancelled)
+        if odd:
             logger.warning(
                 "Job %d (%s), attempt %d: %s%s",
                 job.id,
@@ -174,9 +180,10 @@ class Runner:
             job,
             outcome,
             started,
+            finished=finished,
             kind=type(error).__name__,
             message=_message(error),
-            trace=_trace(error) if outcome is Outcome.FAILED else None,
+            trace=_trace(error) if odd else None,
             retry_in=retry_in,
         )
 
@@ -195,19 +202,20 @@ def setback(
     outcome: Outcome,
     started: float,
     *,
+    finished: float | None = None,
     kind: str,
     message: str,
     trace: str | None = None,
     retry_in: float | None = None,
 ) -> Setback:
-    """The end of a run that did not succeed, now."""
+    """The end of a run that did not succeed; now, unless ``finished`` says when."""
     return Setback(
         id=job.id,
         claim=job.claim,
         attempt=job.attempt,
         outcome=outcome,
         started=started,
-        finished=time.monotonic(),
+        finished=time.monotonic() if finished is None else finished,
         retry_in=retry_in,
         error_type=storable(kind, 200),
         message=storable(message, LONGEST_MESSAGE),

@@ -23,9 +23,10 @@ from .control import Control
 from .heart import Heart
 from .janitor import Janitor, Retention
 from .listener import Listener
+from .outcome import STOPPING
 from .promoter import Promoter
 from .registrar import Registrar
-from .runner import STOPPING, Runner, Workload, setback
+from .runner import Runner, Workload, setback
 from .stock import Stock
 from .ticker import Ticker
 from .timekeeper import Timekeeper

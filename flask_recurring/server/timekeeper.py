@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from ..context import JobContext
-from .runner import TIMED_OUT
+from .outcome import TIMED_OUT
 from .stock import Stock
 
 

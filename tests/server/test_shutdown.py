@@ -6,12 +6,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sized
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 from flask import Flask
 
-from flask_recurring import JobContext, JobState, Scheduler
+from flask_recurring import JobCancelled, JobContext, JobState, Scheduler
 from flask_recurring.server import server
 from tests.applications import (
     Applications,
@@ -54,7 +55,7 @@ def test_short_job_ends_and_a_long_one_is_handed_back(
 
     @scheduler.task()
     def short(context: JobContext) -> bool:
-        return context.wait(0.5)
+        return context.poll(0.5)
 
     @scheduler.task()
     def long(context: JobContext) -> str:
@@ -95,9 +96,10 @@ def test_run_that_stops_when_it_is_asked_to_is_handed_back(
 
     @scheduler.task(retry=0)
     def work(context: JobContext) -> None:
-        context.wait(60)
-        reasons.append(context.cancel_reason)
-        context.raise_if_cancelled()
+        try:
+            context.wait(60)
+        finally:
+            reasons.append(context.cancel_reason)
 
     app = apps.make(scheduler, database_url)
     apps.start(app)
@@ -112,25 +114,101 @@ def test_run_that_stops_when_it_is_asked_to_is_handed_back(
     assert [one.outcome for one in store_of(app).jobs.attempts(job.id)] == ["HandedBack"]
 
 
-def test_run_that_ends_well_in_the_last_moment_has_succeeded(
+def polls(context: JobContext) -> None:
+    context.poll(60)
+
+
+def asks_whether(context: JobContext) -> None:
+    while not context.cancelled:
+        pause(0.01)
+
+
+def asks_why(context: JobContext) -> None:
+    while context.cancel_reason is None:
+        pause(0.01)
+
+
+def takes_it_for_an_error_of_one_item(context: JobContext) -> None:
+    for _ in range(600):
+        with suppress(Exception):
+            context.wait(0.1)
+            context.write_line("called")
+
+
+def swallows_everything(context: JobContext) -> None:
+    for _ in range(600):
+        with suppress(BaseException):
+            context.wait(0.1)
+
+
+def fails_for_want_of_the_rest(context: JobContext) -> None:
+    try:
+        context.wait(60)
+    except JobCancelled as error:
+        raise RuntimeError("interrupted") from error
+
+
+CUT_SHORT: list[Callable[[JobContext], None]] = [
+    *(polls, asks_whether, asks_why, takes_it_for_an_error_of_one_item),
+    *(swallows_everything, fails_for_want_of_the_rest),
+]
+
+
+def pause(seconds: float) -> None:
+    threading.Event().wait(seconds)
+
+
+def test_run_that_was_cut_short_by_a_stop_is_handed_back_however_it_came_back(
     apps: Applications, database_url: str
 ) -> None:
     scheduler = Scheduler()
-
-    @scheduler.task()
-    def work(context: JobContext) -> str:
-        context.wait(60)
-        return "saved what there was"
-
-    app = apps.make(scheduler, database_url)
+    for function in CUT_SHORT:
+        scheduler.task(function.__name__, retry=0)(function)
+    app = apps.make(scheduler, database_url, workers=len(CUT_SHORT))
     apps.start(app)
-    job = work.enqueue()
-    wait_for_job(app, job, JobState.PROCESSING)
+    jobs = {function.__name__: scheduler.enqueue(function.__name__) for function in CUT_SHORT}
+    for job in jobs.values():
+        wait_for_job(app, job, JobState.PROCESSING)
+    wait_for(lambda: lines_of(app, jobs["takes_it_for_an_error_of_one_item"]))
 
     stop(app, grace=0)
 
+    after = {name: job_of(app, job) for name, job in jobs.items()}
+    assert {name: (job.state, job.attempt) for name, job in after.items()} == dict.fromkeys(
+        jobs, (JobState.ENQUEUED, 0)
+    )
+    attempts = {name: store_of(app).jobs.attempts(job.id) for name, job in jobs.items()}
+    assert {tuple(one.outcome for one in some) for some in attempts.values()} == {("HandedBack",)}
+    (odd,) = attempts["fails_for_want_of_the_rest"]
+    assert (odd.error_type, odd.message) == ("RuntimeError", "interrupted")
+    assert "JobCancelled: the server is stopping" in (odd.traceback or "")
+    assert len(lines_of(app, jobs["takes_it_for_an_error_of_one_item"])) < 50
+
+
+def test_run_that_never_looked_and_came_to_its_end_has_succeeded(
+    apps: Applications, database_url: str
+) -> None:
+    scheduler = Scheduler()
+    asked = threading.Event()
+
+    @scheduler.task()
+    def work() -> str:
+        asked.wait(60)
+        return "did all of it"
+
+    app = apps.make(scheduler, database_url)
+    one = apps.start(app)
+    job = work.enqueue()
+    wait_for_job(app, job, JobState.PROCESSING)
+    stopping = in_background(lambda: one.stop(0.0, last_word=20.0))
+    (run,) = one._stock.runs()
+    wait_for(lambda: run.context.stop_request[0] is not None)
+
+    asked.set()
+    stopping.join(10)
+
     done = job_of(app, job)
-    assert (done.state, done.result) == (JobState.SUCCEEDED, "saved what there was")
+    assert (done.state, done.result) == (JobState.SUCCEEDED, "did all of it")
 
 
 def test_jobs_that_were_taken_and_not_begun_go_back_as_if_never_taken(

@@ -38,7 +38,8 @@ def with_context(context: JobContext, number: int, *, urgent: bool = False) -> s
     for page in context.track(range(number), name="pages"):
         assert_type(page, int)
     context.progress_bar("bar").set(50.0)
-    if context.wait(1.5) or context.cancelled:
+    context.wait(1.5)
+    if context.poll(1.5) or context.cancelled:
         context.raise_if_cancelled()
     return context.task
 
