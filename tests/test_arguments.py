@@ -530,6 +530,22 @@ def test_without_an_annotation_only_json_travels(value: Any) -> None:
         Signature(untyped).pack((1, value), {})
 
 
+def test_an_int_of_more_digits_than_python_writes_out() -> None:
+    large = 10**5000
+    values: list[tuple[Any, Any, str]] = [
+        (int, large, "<int of 16,610 bits> (int)"),
+        (float, -large, "<int of 16,610 bits> (int)"),
+        (str, large, "<int of 16,610 bits> (int)"),
+        (list[int], [1, large], "[1, <int of 16,610 bits>] (list)"),
+        (dict[int, int], {large: 1}, "{<int of 16,610 bits>: 1} (dict)"),
+        (Any, {"a": [large]}, "{'a': [<int of 16,610 bits>]} (dict)"),
+    ]
+    for annotation, value, shown in values:
+        with pytest.raises(ArgumentError) as caught:
+            signature_for(annotation).pack((value,), {})
+        assert f"parameter 'value' can't be {shown}: an int of more than 64" in str(caught.value)
+
+
 def test_cycles_and_depths_are_refused() -> None:
     cycle: list[Any] = []
     cycle.append(cycle)

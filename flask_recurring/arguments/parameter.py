@@ -58,6 +58,8 @@ def _open(kind: type, value: Any) -> Any:
 
 ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 
+TOO_LARGE = "an int of more than 64 bits is not safe in JSON; give it as str or Decimal"
+
 
 class Parameter:
     """A parameter that callers of a task fill in.
@@ -154,11 +156,12 @@ class Parameter:
             raise self._refusal(value, reason) from error
         except Exception as error:
             # Not only msgspec's own: a dataclass may raise anything when it is made again.
-            raise self._refusal(value, self.explain(error)) from error
+            reason = TOO_LARGE if _is_of_digits(error) else self.explain(error)
+            raise self._refusal(value, reason) from error
         if found is None:
             return encoded
         if type(found.back) is int and found.sent == found.back:
-            reason = "an int of more than 64 bits is not safe in JSON; give it as str or Decimal"
+            reason = TOO_LARGE
         elif isinstance(found.sent, float) and not math.isfinite(found.sent):
             reason = "JSON has no nan and no infinity"
         else:
@@ -220,5 +223,22 @@ def _shown(value: object) -> str:
     return text if value is None else f"{text} ({type(value).__name__})"
 
 
-_repr = reprlib.Repr()
+class _Repr(reprlib.Repr):
+    """Short, whatever it is given: Python itself refuses to write out an int of 5,000 digits."""
+
+    def repr_int(self, value: int, level: int) -> str:
+        if value.bit_length() > _SHOWN_BITS:
+            return f"<int of {value.bit_length():,} bits>"
+        return super().repr_int(value, level)
+
+
+_SHOWN_BITS = 2_000
+"""Python writes at least 640 digits, which are more bits than these."""
+
+_repr = _Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = 60
+
+
+def _is_of_digits(error: Exception) -> bool:
+    """True if it says that an int has more digits than Python writes out (4,300, if not set)."""
+    return isinstance(error, ValueError) and "integer string conversion" in str(error)
