@@ -468,10 +468,7 @@ class Scheduler:
 
         :param actor: who wants it, for the history.
         """
-        recurring = self._recurring()
-        job = self.get_job(recurring.trigger(id, None if actor is None else f"by {actor}"))
-        assert job is not None
-        return job
+        return self._recurring().trigger(id, None if actor is None else f"by {actor}")
 
     def pause(self, id: str) -> None:
         """Let a recurring job have no ticks until it is resumed."""

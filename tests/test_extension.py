@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from flask_recurring import (
     UnknownRecurringJobError,
     UnknownTaskError,
 )
+from flask_recurring.store import Hint
 from tests.applications import (
     HAIR,
     Applications,
@@ -1077,6 +1079,31 @@ def test_trigger_runs_now_and_moves_no_tick(apps: Applications, database_url: st
     assert (after.last_job_id, after.last_job_state) == (job.id, JobState.SUCCEEDED)
     assert after.last_due is None
     assert [tick.outcome for tick in store_of(app).recurring.ticks("sum")] == ["triggered"]
+
+
+def test_trigger_asks_for_nothing_that_may_fail_once_its_job_is_there(
+    apps: Applications, database_url: str
+) -> None:
+    scheduler = make_scheduler()
+    app = apps.make(scheduler, database_url)
+    scheduler.add_or_update("sum", "add", YEARLY, args=[1], queue="sums")
+    first = scheduler.trigger("sum")
+    assert first.new
+    assert replace(first, new=False) == scheduler.get_job(1)
+    store = store_of(app)
+
+    def forget(hint: Hint) -> None:
+        # As if somebody else had deleted and purged it at once.
+        with store.database.connect() as connection:
+            connection.execute(sa.delete(store.database.tables.job))
+
+    store.subscribe(forget)
+
+    job = scheduler.trigger("sum")
+
+    assert (job.id, job.task, job.args, job.queue) == (2, "add", (1,), "sums")
+    assert (job.state, job.attempt, job.recurring_id) == (JobState.ENQUEUED, 0, "sum")
+    assert scheduler.get_job(2) is None
 
 
 def test_pause_and_resume(apps: Applications, database_url: str) -> None:

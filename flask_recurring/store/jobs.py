@@ -1,137 +1,31 @@
-"""Jobs: writing new ones, reading them, requeuing, deleting, purging. Lists are in ``listing``."""
+"""Jobs: reading them, requeuing, deleting, purging. New ones are written by ``insertion``, lists
+read by ``listing``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
-from itertools import islice
-from typing import Any, cast
+from collections.abc import Callable, Sequence
+from datetime import timedelta
 
-import msgspec
 import sqlalchemy as sa
 
-from ..arguments import read_arguments
 from ..job import Attempt, Job, JobState
 from .count import Count
 from .database import Database
-from .driver import NewJob
 from .hint import Hint, Topic
-from .keys import Keys
-from .listing import Listing
+from .insertion import Insertion
+from .listing import read
 from .page import Cursor, Page
 from .purge import Place, Purge
 from .text import is_storable
 from .types import now
 
-CHUNK = 5_000
-"""Jobs that are written at once, of any number."""
 
-SOON = 2.0
-"""Seconds: a job that is due later than this is found by the next poll in time, without a hint."""
-
-
-class Jobs:
+class Jobs(Insertion):
     """The job table and what hangs on it."""
 
     def __init__(self, database: Database, tell: Callable[[Hint], None]) -> None:
-        self._database = database
-        self._job = database.tables.job
-        self._tell = tell
-        self._listing = Listing(database)
-        self._keys = Keys(self._job, self._listing)
+        super().__init__(database, tell)
         self._purge = Purge(database)
-
-    # -- writing
-
-    def insert(self, job: NewJob) -> Job:
-        """Write one job. If its key is taken, the job that has it is returned instead.
-
-        A finished job gives its key up, unless ``key_kept`` says that it counts too.
-        """
-        hint = _hint(job)
-        row = None
-        while row is None:
-            with self._database.lend() as lent:
-                row = self._database.driver.insert_over(lent, job, hint)
-            if row is None and (found := self._holder(job)) is not None:
-                return found
-        if hint is not None:
-            self._tell(hint)
-        return _new(job, *_times(self._database, row))
-
-    def insert_many(self, jobs: Iterable[NewJob]) -> list[int]:
-        """Write all of them, or none if one of them is refused; returns their ids in order."""
-        ids: list[int] = []
-        hints: set[Hint] = set()
-        source = iter(jobs)
-        chunk = list(islice(source, CHUNK))
-        if not chunk:
-            return ids
-        with self._database.begin() as connection:
-            while chunk:
-                ids += self._database.driver.insert_many(connection, chunk)
-                hints |= _hints(chunk)
-                chunk = list(islice(source, CHUNK))
-            for hint in hints:
-                self._database.driver.announce(connection, hint)
-        for hint in hints:
-            self._tell(hint)
-        return ids
-
-    def insert_within(
-        self, execute: Callable[[sa.Executable], sa.Result[Any]], jobs: Sequence[NewJob]
-    ) -> list[Job]:
-        """Write jobs by somebody else's transaction: they exist if, and only if, it commits."""
-        written = [self._insert_by(execute, job) for job in jobs]
-        for hint in _hints(jobs):
-            announcement = self._database.driver.announcement(hint)
-            if announcement is not None:
-                execute(announcement)
-        return written
-
-    def told(self, jobs: Sequence[NewJob]) -> None:
-        """Say inside this process that jobs were written by a transaction that has committed."""
-        for hint in _hints(jobs):
-            self._tell(hint)
-
-    def _insert_by(self, execute: Callable[[sa.Executable], sa.Result[Any]], job: NewJob) -> Job:
-        while True:
-            row = execute(self._statement(job)).first()
-            if row is not None:
-                return _new(job, row.id, row.created_at, row.run_at)
-            found = self._keys.holder(execute, job)
-            if found is not None:
-                return read(found)
-
-    def _statement(self, job: NewJob) -> Any:
-        return (
-            self._database.insert(self._job)
-            .values(
-                task=job.task,
-                arguments=job.arguments,
-                queue=job.queue,
-                priority=job.priority,
-                state=JobState.ENQUEUED.value,
-                run_at=now(job.delay) if job.run_at is None else job.run_at,
-                created_at=now(),
-                recurring_id=job.recurring_id,
-                due=job.due,
-                key=job.key,
-                options=job.options,
-            )
-            .on_conflict_do_nothing(
-                index_elements=["key"], index_where=self._job.c.key.is_not(None)
-            )
-            .returning(self._job.c.id, self._job.c.created_at, self._job.c.run_at)
-        )
-
-    def _holder(self, job: NewJob) -> Job | None:
-        with (
-            self._database.connect() as connection,
-            self._database.driver.writing(connection),
-        ):
-            found = self._keys.holder(connection.execute, job)
-        return None if found is None else read(found)
 
     # -- reading
 
@@ -311,86 +205,3 @@ class Jobs:
 def possible(job_id: int) -> bool:
     """Whether it could be a job's id: databases refuse to look for numbers that they can't hold."""
     return 0 < job_id < 2**63
-
-
-def read(row: sa.Row[Any]) -> Job:
-    """A job from a row of ``Listing.select``."""
-    args, kwargs = read_arguments(row.arguments)
-    return Job(
-        id=row.id,
-        task=row.task,
-        args=args,
-        kwargs=kwargs,
-        queue=row.queue,
-        priority=row.priority,
-        state=JobState(row.state),
-        created_at=row.created_at,
-        run_at=row.run_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        attempt=row.attempt,
-        result=None if row.result is None else msgspec.json.decode(row.result),
-        error=row.error,
-        recurring_id=row.recurring_id,
-        due=row.due,
-        claim=row.claim,
-        server=row.server,
-        cancel_requested=row.cancel_requested,
-    )
-
-
-def _hint(job: NewJob) -> Hint | None:
-    """The hint that a new job is worth: none if it runs so much later that polls will find it."""
-    wait = job.delay
-    if job.run_at is not None:
-        # By this host's clock, which may be wrong: then a poll finds the job, a little late.
-        wait = (job.run_at - datetime.now(UTC)).total_seconds()
-    if wait > SOON:
-        return None
-    topic = Topic.LATER if wait > 0 else Topic.TICK if job.due is not None else Topic.JOB
-    return Hint(topic, job.queue, job.priority)
-
-
-def _hints(jobs: Iterable[NewJob]) -> set[Hint]:
-    """All hints that the jobs are worth, each once."""
-    return {hint for job in jobs if (hint := _hint(job)) is not None}
-
-
-def _times(database: Database, row: Any) -> tuple[int, datetime, datetime]:
-    """Id and times from a row of a driver's own insert, which knows no column types."""
-    dialect = database.engine.dialect
-    instant = database.tables.job.c.run_at.type
-    created, run = (
-        cast("sa.types.TypeDecorator[datetime]", instant).process_result_value(value, dialect)
-        for value in (row[1], row[2])
-    )
-    assert created is not None
-    assert run is not None
-    return row[0], created, run
-
-
-def _new(job: NewJob, job_id: int, created_at: datetime, run_at: datetime) -> Job:
-    """The job that was just written, without asking for it again."""
-    args, kwargs = read_arguments(job.arguments)
-    return Job(
-        id=job_id,
-        task=job.task,
-        args=args,
-        kwargs=kwargs,
-        queue=job.queue,
-        priority=job.priority,
-        state=JobState.SCHEDULED if run_at > created_at else JobState.ENQUEUED,
-        created_at=created_at,
-        run_at=run_at,
-        started_at=None,
-        finished_at=None,
-        attempt=0,
-        result=None,
-        error=None,
-        recurring_id=job.recurring_id,
-        due=job.due,
-        claim=0,
-        server=None,
-        cancel_requested=False,
-        new=True,
-    )

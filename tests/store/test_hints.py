@@ -81,7 +81,7 @@ def test_a_job_is_heard_of(store: Store, ear: Ear) -> None:
 def test_every_way_to_give_work_is_heard_of(store: Store, ear: Ear) -> None:
     store.recurring.save([definition()])
     assert ear.hear()
-    job_id = store.recurring.trigger("nightly")
+    job_id = store.recurring.trigger("nightly").id
     assert ear.hear()
     store.jobs.insert_many([new_job(queue="many"), new_job(key="k", queue="many")])
     assert ear.hear()

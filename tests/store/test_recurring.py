@@ -243,7 +243,7 @@ def test_a_paused_one_stays_paused_whatever_is_saved(store: Store) -> None:
 
 def test_removing_leaves_the_history(store: Store, worker: Worker) -> None:
     store.recurring.save([definition()])
-    job_id = store.recurring.trigger("nightly")
+    job_id = store.recurring.trigger("nightly").id
     store.recurring.remove("nightly")
     assert store.recurring.get("nightly") is None
     assert fetch(store, job_id).recurring_id == "nightly"
@@ -279,7 +279,7 @@ def test_triggering_runs_it_beside_its_ticks(store: Store, worker: Worker) -> No
     before = get(store)
     told: list[Hint] = []
     store.subscribe(told.append)
-    job_id = store.recurring.trigger("nightly", "by Ann")
+    job_id = store.recurring.trigger("nightly", "by Ann").id
     assert told == [Hint(Topic.JOB, "mail", 3)]
     job = fetch(store, job_id)
     assert (job.task, job.args, job.queue, job.priority) == ("work", (7,), "mail", 3)
@@ -314,7 +314,7 @@ def test_a_reason_is_kept_as_far_as_it_goes(store: Store) -> None:
 def test_a_paused_one_can_be_triggered_any_number_of_times(store: Store) -> None:
     store.recurring.save([definition()])
     store.recurring.pause("nightly")
-    found = [store.recurring.trigger("nightly") for _ in range(3)]
+    found = [store.recurring.trigger("nightly").id for _ in range(3)]
     assert [tick.job_id for tick in store.recurring.ticks("nightly")] == found[::-1]
     assert [tick.job_id for tick in store.recurring.ticks("nightly", limit=2)] == found[:0:-1]
     assert get(store).paused
@@ -323,7 +323,7 @@ def test_a_paused_one_can_be_triggered_any_number_of_times(store: Store) -> None
 
 def test_the_state_of_the_last_job(store: Store, worker: Worker) -> None:
     store.recurring.save([definition()])
-    job_id = store.recurring.trigger("nightly")
+    job_id = store.recurring.trigger("nightly").id
     run = worker.claim_one()
     assert get(store).last_job_state is JobState.PROCESSING
     worker.fail(run, retry_in=60)

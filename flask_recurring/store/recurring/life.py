@@ -9,10 +9,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...definition import Definition
+from ...job import Job
 from ...schedule import Schedule
 from ..audit import entry
 from ..driver import NewJob
 from ..hint import Hint, Topic
+from ..insertion import written
 from ..text import is_storable, storable
 from ..types import now
 from .table import PAUSED, RecurringTable, changed, decoded, encoded, go_on, place, unknown
@@ -162,8 +164,8 @@ class Life(RecurringTable):
             self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
         self._tell(Hint(Topic.SCHEDULE))
 
-    def trigger(self, id: str, reason: str | None = None) -> int:
-        """Enqueue a run now, beside the ticks, and return its job's id. No tick is moved by it,
+    def trigger(self, id: str, reason: str | None = None) -> Job:
+        """Enqueue a run now, beside the ticks, and return its job. No tick is moved by it,
         and no overlap policy keeps it from running.
 
         :param reason: by whom, for the history.
@@ -185,24 +187,25 @@ class Life(RecurringTable):
                 recurring_id=id,
             )
             hint = Hint(Topic.JOB, row.queue, row.priority)
-            written = self._database.driver.insert(connection, new, hint)
-            assert written is not None
-            job_id = int(written[0])
+            # The hint by itself: one that is left out, because another was sent a moment ago, may
+            # be needed when this commits.
+            job = written(self._database, new, self._database.driver.insert(connection, new, None))
+            self._database.driver.announce(connection, hint)
             connection.execute(
                 sa.insert(self._tick).values(
                     recurring_id=id,
                     due=None,
                     outcome="triggered",
                     reason=None if reason is None else storable(reason, LONGEST_REASON),
-                    job_id=job_id,
+                    job_id=job.id,
                     created_at=now(),
                 )
             )
             connection.execute(
-                sa.update(self._row).where(self._row.c.id == id).values(last_job_id=job_id)
+                sa.update(self._row).where(self._row.c.id == id).values(last_job_id=job.id)
             )
         self._tell(hint)
-        return job_id
+        return job
 
 
 def _standing(

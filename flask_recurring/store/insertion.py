@@ -1,0 +1,185 @@
+"""New jobs: written by themselves, in bulk, or within somebody else's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from itertools import islice
+from typing import Any, cast
+
+import sqlalchemy as sa
+
+from ..arguments import read_arguments
+from ..job import Job, JobState
+from .database import Database
+from .driver import NewJob
+from .hint import Hint, Topic
+from .keys import Keys
+from .listing import Listing, read
+from .types import now
+
+CHUNK = 5_000
+"""Jobs that are written at once, of any number."""
+
+SOON = 2.0
+"""Seconds: a job that is due later than this is found by the next poll in time, without a hint."""
+
+
+class Insertion:
+    """Writes to the job table."""
+
+    def __init__(self, database: Database, tell: Callable[[Hint], None]) -> None:
+        self._database = database
+        self._job = database.tables.job
+        self._tell = tell
+        self._listing = Listing(database)
+        self._keys = Keys(self._job, self._listing)
+
+    def insert(self, job: NewJob) -> Job:
+        """Write one job. If its key is taken, the job that has it is returned instead.
+
+        A finished job gives its key up, unless ``key_kept`` says that it counts too.
+        """
+        hint = _hint(job)
+        row = None
+        while row is None:
+            with self._database.lend() as lent:
+                row = self._database.driver.insert_over(lent, job, hint)
+            if row is None and (found := self._holder(job)) is not None:
+                return found
+        if hint is not None:
+            self._tell(hint)
+        return written(self._database, job, row)
+
+    def insert_many(self, jobs: Iterable[NewJob]) -> list[int]:
+        """Write all of them, or none if one of them is refused; returns their ids in order."""
+        ids: list[int] = []
+        hints: set[Hint] = set()
+        source = iter(jobs)
+        chunk = list(islice(source, CHUNK))
+        if not chunk:
+            return ids
+        with self._database.begin() as connection:
+            while chunk:
+                ids += self._database.driver.insert_many(connection, chunk)
+                hints |= _hints(chunk)
+                chunk = list(islice(source, CHUNK))
+            for hint in hints:
+                self._database.driver.announce(connection, hint)
+        for hint in hints:
+            self._tell(hint)
+        return ids
+
+    def insert_within(
+        self, execute: Callable[[sa.Executable], sa.Result[Any]], jobs: Sequence[NewJob]
+    ) -> list[Job]:
+        """Write jobs by somebody else's transaction: they exist if, and only if, it commits."""
+        written = [self._insert_by(execute, job) for job in jobs]
+        for hint in _hints(jobs):
+            announcement = self._database.driver.announcement(hint)
+            if announcement is not None:
+                execute(announcement)
+        return written
+
+    def told(self, jobs: Sequence[NewJob]) -> None:
+        """Say inside this process that jobs were written by a transaction that has committed."""
+        for hint in _hints(jobs):
+            self._tell(hint)
+
+    def _insert_by(self, execute: Callable[[sa.Executable], sa.Result[Any]], job: NewJob) -> Job:
+        while True:
+            row = execute(self._statement(job)).first()
+            if row is not None:
+                return _new(job, row.id, row.created_at, row.run_at)
+            found = self._keys.holder(execute, job)
+            if found is not None:
+                return read(found)
+
+    def _statement(self, job: NewJob) -> Any:
+        return (
+            self._database.insert(self._job)
+            .values(
+                task=job.task,
+                arguments=job.arguments,
+                queue=job.queue,
+                priority=job.priority,
+                state=JobState.ENQUEUED.value,
+                run_at=now(job.delay) if job.run_at is None else job.run_at,
+                created_at=now(),
+                recurring_id=job.recurring_id,
+                due=job.due,
+                key=job.key,
+                options=job.options,
+            )
+            .on_conflict_do_nothing(
+                index_elements=["key"], index_where=self._job.c.key.is_not(None)
+            )
+            .returning(self._job.c.id, self._job.c.created_at, self._job.c.run_at)
+        )
+
+    def _holder(self, job: NewJob) -> Job | None:
+        with (
+            self._database.connect() as connection,
+            self._database.driver.writing(connection),
+        ):
+            found = self._keys.holder(connection.execute, job)
+        return None if found is None else read(found)
+
+
+def _hint(job: NewJob) -> Hint | None:
+    """The hint that a new job is worth: none if it runs so much later that polls will find it."""
+    wait = job.delay
+    if job.run_at is not None:
+        # By this host's clock, which may be wrong: then a poll finds the job, a little late.
+        wait = (job.run_at - datetime.now(UTC)).total_seconds()
+    if wait > SOON:
+        return None
+    topic = Topic.LATER if wait > 0 else Topic.TICK if job.due is not None else Topic.JOB
+    return Hint(topic, job.queue, job.priority)
+
+
+def _hints(jobs: Iterable[NewJob]) -> set[Hint]:
+    """All hints that the jobs are worth, each once."""
+    return {hint for job in jobs if (hint := _hint(job)) is not None}
+
+
+def written(database: Database, job: NewJob, row: Any) -> Job:
+    """The job that was just written, from the row of a driver's own insert, which knows no column
+    types. Without asking for it again: what was committed must not be taken for failed because the
+    question did."""
+    dialect = database.engine.dialect
+    instant = database.tables.job.c.run_at.type
+    created, run = (
+        cast("sa.types.TypeDecorator[datetime]", instant).process_result_value(value, dialect)
+        for value in (row[1], row[2])
+    )
+    assert created is not None
+    assert run is not None
+    return _new(job, row[0], created, run)
+
+
+def _new(job: NewJob, job_id: int, created_at: datetime, run_at: datetime) -> Job:
+    """The job that was just written, without asking for it again."""
+    args, kwargs = read_arguments(job.arguments)
+    return Job(
+        id=job_id,
+        task=job.task,
+        args=args,
+        kwargs=kwargs,
+        queue=job.queue,
+        priority=job.priority,
+        state=JobState.SCHEDULED if run_at > created_at else JobState.ENQUEUED,
+        created_at=created_at,
+        run_at=run_at,
+        started_at=None,
+        finished_at=None,
+        attempt=0,
+        result=None,
+        error=None,
+        recurring_id=job.recurring_id,
+        due=job.due,
+        claim=0,
+        server=None,
+        cancel_requested=False,
+        new=True,
+    )
