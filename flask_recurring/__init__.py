@@ -24,7 +24,7 @@ from .policy import Misfire, Overlap
 from .recurring import PreviousRun, RecurringJob
 from .retry import RetryPolicy
 from .schedule import Schedule
-from .store import StoreUnavailable
+from .store import StoreUnavailable, StoreUnusable
 from .task import BoundTask, Call, Task
 from .version import VERSION as __version__
 
@@ -53,6 +53,7 @@ __all__ = [
     "Schedule",
     "Scheduler",
     "StoreUnavailable",
+    "StoreUnusable",
     "Task",
     "UnknownRecurringJobError",
     "UnknownTaskError",

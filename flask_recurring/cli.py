@@ -15,12 +15,13 @@ from typing import Any, ParamSpec, TypeVar
 
 import click
 from flask.cli import AppGroup
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
 from .binding import current_binding
 from .errors import RecurringError
 from .job import JobState
 from .recurring import RecurringJob
+from .store import Failure, describe
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -31,16 +32,18 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, for 
 
 
 def told_plainly(command: Callable[P, R]) -> Callable[P, R]:
-    """Show what is wrong as one line, without a traceback."""
+    """Show what is wrong as one line; with a traceback only a fault of the program itself."""
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
-        except (RecurringError, SQLAlchemyError) as error:
-            # Without the statement, and on one line: drivers write several.
-            cause = error.orig if isinstance(error, DBAPIError) else error
-            raise click.ClickException(" ".join(str(cause).split())) from error
+        except RecurringError as error:
+            raise click.ClickException(describe(error)) from error
+        except SQLAlchemyError as error:
+            if Failure.of(error) is Failure.FAULT:
+                raise
+            raise click.ClickException(describe(error)) from error
 
     return wrapped
 
@@ -83,9 +86,12 @@ def _asked(signals: SimpleQueue[int], timeout: float) -> bool:
 @commands.command("init-db")
 @told_plainly
 def init_db() -> None:
-    """Create or migrate the tables, and write the recurring jobs that the code declares."""
+    """Create or migrate the tables, and write the recurring jobs that the code declares.
+
+    Tables that were dropped are made anew, those that are there stay as they are.
+    """
     binding = current_binding()
-    binding.ready_store()
+    binding.store.database.complete()
     binding.define()
     click.echo(f"Ready: {binding.store.description}")
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
-
 from flask import Blueprint, Response, abort, current_app, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
 from ..access import Access, has_identity, same_origin
 from ..binding import Binding, current_binding
-from ..store import StoreUnavailable
+from ..store import StoreUnavailable, StoreUnusable
 from . import (
     actions,
     assets,
@@ -26,10 +24,8 @@ from . import (
     security,
     servers,
 )
+from .outage import SAFE, outage
 
-log = logging.getLogger("flask_recurring")
-
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
 
 
@@ -40,8 +36,8 @@ def create_blueprint(binding: Binding) -> Blueprint:
     blueprint.before_request(guard)
     blueprint.after_request(security.harden)
     _pages(blueprint)
-    blueprint.register_error_handler(StoreUnavailable, unreachable)
-    blueprint.register_error_handler(SQLAlchemyError, unreachable)
+    for kind in (StoreUnavailable, StoreUnusable, SQLAlchemyError):
+        blueprint.register_error_handler(kind, outage)
     blueprint.register_error_handler(HTTPException, failed)
     # Asked at each request, before any check: the application may set up its own later than us.
     blueprint.url_value_preprocessor(lambda *_: exempt_from_csrf(blueprint))
@@ -109,18 +105,6 @@ def refuse() -> Response:
         return page.message("Not for you", "You are signed in, but not for this dashboard.", 403)
     return page.message(
         "Sign in first", "This dashboard is closed to visitors.", 401, security.hint()
-    )
-
-
-def unreachable(error: Exception) -> Response:
-    """503 when the database can't be asked. The page tries again by itself."""
-    log.warning("the dashboard can't reach the database: %s", error)
-    return page.message(
-        "The database can't be reached",
-        "Jobs wait where they are and nothing is lost. This page comes back by itself.",
-        503,
-        retry=True,
-        again=None if request.method in SAFE else page.url("overview"),
     )
 
 

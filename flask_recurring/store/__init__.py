@@ -21,10 +21,13 @@ from .console import (
     lines_entry,
 )
 from .count import Count
-from .database import Database, Link, StoreUnavailable, create_engine
+from .database import Database
 from .driver import Entry, NewJob, Tally
+from .engine import create_engine
+from .failure import Failure, StoreUnavailable, StoreUnusable, describe
 from .hint import Hint, Topic
 from .jobs import Jobs
+from .link import Link
 from .manifests import Manifests
 from .page import Cursor, Page
 from .queues import Queues
@@ -41,6 +44,7 @@ __all__ = [
     "Cursor",
     "Database",
     "Entry",
+    "Failure",
     "Hint",
     "Link",
     "Minute",
@@ -55,10 +59,12 @@ __all__ = [
     "ServerInfo",
     "Store",
     "StoreUnavailable",
+    "StoreUnusable",
     "Tally",
     "Topic",
     "Totals",
     "create_engine",
+    "describe",
     "entry_lines",
     "lines_entry",
 ]
@@ -81,7 +87,7 @@ class Store:
         self.chores = Chores(database)
 
     def prepare(self) -> None:
-        """Create or migrate the tables, once per process. Raises ``StoreUnavailable``."""
+        """Create or migrate the tables, once per process: see ``Database.prepare``."""
         self.database.prepare()
 
     def now(self) -> datetime:

@@ -53,7 +53,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 
 def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> int:
     """Bring the database to the newest version; returns the version that it has then."""
-    newest = max((step.version for step in migrations), default=1)
+    newest = _newest(migrations)
     stamp = _stamp(database.tables)
     with database.connect() as connection:
         found = _version(connection, stamp)
@@ -81,6 +81,22 @@ def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
                     _record(connection, stamp, step.version, step.name)
                     found = step.version
     return found
+
+
+def complete(database: Database) -> None:
+    """Bring the database to the newest version, and make what is missing of its tables.
+
+    ``migrate`` goes by the version alone, so it doesn't see that somebody dropped a table. What is
+    there is left as it is.
+    """
+    if migrate(database) > _newest(MIGRATIONS):
+        return
+    with database.connect() as connection, database.driver.migrating(connection, database.schema):
+        database.tables.metadata.create_all(connection)
+
+
+def _newest(migrations: Sequence[Migration]) -> int:
+    return max((step.version for step in migrations), default=1)
 
 
 def _stamp(tables: Tables) -> sa.Table:

@@ -18,7 +18,15 @@ from flask import Flask
 from sqlalchemy import make_url
 from sqlalchemy.orm import Session
 
-from flask_recurring import AllowAll, Job, JobContext, JobState, Scheduler, StoreUnavailable
+from flask_recurring import (
+    AllowAll,
+    Job,
+    JobContext,
+    JobState,
+    Scheduler,
+    StoreUnavailable,
+    StoreUnusable,
+)
 from flask_recurring.store.claim import Claimed
 from tests.applications import (
     Applications,
@@ -316,3 +324,58 @@ def test_job_that_is_committed_late_is_found_soon_after_a_claim_that_had_to_wait
             session.commit()
             assert wait_for_job(app, late, timeout=5).state is JobState.SUCCEEDED
     engine.dispose()
+
+
+# -- what is no outage
+
+
+def test_dropped_tables_are_told_and_the_server_goes_on_with_new_ones(
+    apps: Applications, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Worked(apps, database_url, dashboard_authorization=[AllowAll()])
+    shop.scheduler.recurring("nightly", "0 0 1 1 *")(shop.work)
+    apps.start(shop.app)
+    database = store_of(shop.app).database
+    with database.begin() as connection:
+        for table in database.tables.metadata.tables.values():
+            connection.execute(sa.schema.DropTable(table))
+
+    lost = wait_for(lambda: said(caplog, "'flask recurring init-db' makes what is missing"))
+    assert "can't be reached" not in lost[0]
+    assert all(record.exc_info for record in caplog.records if record.getMessage() in lost), (
+        "with a traceback, since it is no outage"
+    )
+    page = shop.app.test_client().get("/hangfire/")
+    assert page.status_code == 503
+    assert "flask recurring init-db" in page.text
+    with pytest.raises(StoreUnusable, match="flask recurring init-db"):
+        shop.work.enqueue()
+
+    # By somebody at a terminal, in a process of its own.
+    other = Worked(apps, database_url)
+    other.scheduler.recurring("nightly", "0 0 1 1 *")(other.work)
+    done = other.app.test_cli_runner().invoke(args=["recurring", "init-db"])
+    assert done.exit_code == 0, done.output
+
+    assert wait_for_job(shop.app, shop.work.enqueue()).result == "done"
+    with shop.app.app_context():
+        assert shop.scheduler.get_recurring("nightly") is not None
+    assert shop.app.test_client().get("/hangfire/").status_code == 200
+
+
+def test_fault_of_the_program_is_not_told_as_an_outage(
+    apps: Applications,
+    sqlite_url: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def ask_wrongly(jobs: Any) -> None:
+        with jobs._database.connect() as connection:
+            connection.exec_driver_sql("SELECT (")
+
+    shop = Worked(apps, sqlite_url, dashboard_authorization=[AllowAll()])
+    monkeypatch.setattr(type(store_of(shop.app).jobs), "counts", ask_wrongly)
+    answer = shop.app.test_client().get("/hangfire/")
+    assert answer.status_code == 500
+    assert "database" not in answer.text
+    assert [record for record in caplog.records if record.exc_info], "an error tracker sees it"

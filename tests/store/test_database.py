@@ -111,18 +111,6 @@ def test_nobody_listens(open_store: OpenStore) -> None:
         _ = store.description
 
 
-def test_a_refused_statement_is_an_error_of_sqlalchemy(store: Store) -> None:
-    with store.database.begin() as connection:
-        connection.execute(sa.schema.DropTable(store.database.tables.job))
-    for name in ("insert", "insert_many", "insert_many with keys", "page", "counts"):
-        with pytest.raises(sa.exc.DBAPIError) as raised:
-            CALLS[name](store)
-        assert "job" in str(raised.value), name
-        assert not isinstance(raised.value, StoreUnavailable)
-    store.database.tables.metadata.create_all(store.database.engine)
-    store.jobs.insert(new_job())
-
-
 @postgresql_only
 def test_many_open_files_do_no_harm(store: Store) -> None:
     import fcntl

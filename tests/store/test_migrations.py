@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.store import Database, NewLine, Store, create_engine, lines_entry
+from flask_recurring.store import (
+    Database,
+    NewLine,
+    Store,
+    StoreUnusable,
+    create_engine,
+    lines_entry,
+)
 from flask_recurring.store.migrations import MIGRATIONS, Migration, migrate
 from flask_recurring.store.schema import Tables
 from tests.postgres import Cluster
@@ -252,7 +259,7 @@ def test_a_role_that_may_create_no_schema_uses_one_that_is_there(
     limited: Any, open_store: OpenStore
 ) -> None:
     execute, url = limited
-    with pytest.raises(sa.exc.ProgrammingError, match="permission denied"):
+    with pytest.raises(StoreUnusable, match="permission denied"):
         open_store(url).prepare()
     execute("CREATE SCHEMA flask_recurring AUTHORIZATION limited")
     store = open_store(url)

@@ -1,0 +1,52 @@
+"""Engines of this package's own, for databases that the application has no engine for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.pool import NullPool
+
+AUTOCOMMIT = "AUTOCOMMIT"
+
+COMMITS = "flask_recurring_commits"
+"""Execution option of an engine whose connections commit each statement from the start. To turn
+others to that, and back, at each checkout takes a tenth of the time of an insert."""
+
+
+def create_engine(
+    url: str | sa.URL,
+    *,
+    factory: Callable[[], Any] | None = None,
+    connect_timeout: float = 5.0,
+) -> sa.Engine:
+    """An engine of this package's own. Its connections commit each statement by itself.
+
+    :param url: ``postgresql+psycopg://…`` or ``sqlite:///…``.
+    :param factory: returns a new psycopg connection, instead of the address in ``url``.
+    :param connect_timeout: seconds to wait for PostgreSQL to answer.
+    """
+    address = sa.make_url(url)
+    commits: dict[str, Any] = {
+        "isolation_level": AUTOCOMMIT,
+        "execution_options": {COMMITS: True},
+    }
+    if address.get_backend_name() == "sqlite":
+        return sa.create_engine(address, poolclass=NullPool if factory else None, **commits)
+    from .postgresql import connect_arguments, discard_stale, heed_pooler
+
+    engine = sa.create_engine(
+        address,
+        pool_size=5,
+        max_overflow=20,
+        **commits,
+        **(
+            {"creator": factory}
+            if factory is not None
+            else {"connect_args": connect_arguments(connect_timeout)}
+        ),
+    )
+    sa.event.listen(engine, "connect", heed_pooler)
+    sa.event.listen(engine, "checkout", discard_stale)
+    return engine
