@@ -32,16 +32,24 @@ class Misfire(enum.StrEnum):
 
 
 class Overlap(enum.StrEnum):
-    """What a tick does while a run of the same recurring job is still going."""
+    """What a tick does while a run of the same recurring job is still going.
+
+    A run is going until it is over for good: also while it has failed and waits for its retry.
+    """
 
     ALLOW = "allow"
     """Run beside it."""
     SKIP = "skip"
-    """Give this tick no run."""
+    """Give this tick no run. No two go at once."""
     QUEUE = "queue"
-    """Let one run wait until the other has ended."""
+    """Let one run wait until the other is over. No two go at once."""
     CANCEL = "cancel"
-    """Ask the other to stop, and run."""
+    """Ask the other to stop, and run. Until it has stopped, both run."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether no two runs go at once."""
+        return self in (Overlap.SKIP, Overlap.QUEUE)
 
 
 _HANGFIRE = {"relaxed": Misfire.LATEST, "strict": Misfire.ALL, "ignorable": Misfire.SKIP}

@@ -14,6 +14,7 @@ from ..store.recurring import Going
 from .misfire import without_run
 
 GOING = "the run before was still going"
+RETRYING = "the run before has failed and waits for its retry"
 WAITING = "another run was waiting already"
 REPLACED = "a newer tick took its place"
 
@@ -24,8 +25,9 @@ def decide(overlap: str, ticks: Sequence[Due], going: Going) -> list[Due]:
     rest = [tick for tick in ticks if tick.outcome != "run"]
     match overlap:
         case Overlap.SKIP:
-            first = 0 if going.jobs else 1
-            runs = runs[:first] + [_skipped(tick, GOING, going.jobs) for tick in runs[first:]]
+            first = 0 if going.jobs or going.awaiting else 1
+            reason = _reason(going)
+            runs = runs[:first] + [without_run(tick, "skipped", reason) for tick in runs[first:]]
         case Overlap.QUEUE:
             places = [] if going.awaiting else [True]
             if not going.jobs and not going.awaiting:
@@ -35,12 +37,21 @@ def decide(overlap: str, ticks: Sequence[Due], going: Going) -> list[Due]:
                 for tick, awaiting in zip(runs, places, strict=False)
             ]
             left = runs[len(taken) :]
-            runs = taken + [_skipped(tick, WAITING, going.awaiting) for tick in left]
+            reason = _named(WAITING, going.awaiting)
+            runs = taken + [without_run(tick, "skipped", reason) for tick in left]
         case Overlap.CANCEL:
             runs = [without_run(tick, "skipped", REPLACED) for tick in runs[:-1]] + runs[-1:]
     return rest + runs
 
 
-def _skipped(tick: Due, reason: str, jobs: Sequence[int]) -> Due:
-    which = f" (job {jobs[0]})" if jobs else ""
-    return without_run(tick, "skipped", f"{reason}{which}")
+def _reason(going: Going) -> str:
+    """Why a tick is skipped; if nothing is going yet, then for the run of a tick before it."""
+    if going.running or going.waiting:
+        return _named(GOING, going.jobs)
+    if going.retrying:
+        return _named(RETRYING, going.retrying)
+    return _named(WAITING, going.awaiting) if going.awaiting else GOING
+
+
+def _named(reason: str, jobs: Sequence[int]) -> str:
+    return f"{reason} (job {jobs[0]})" if jobs else reason

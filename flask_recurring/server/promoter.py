@@ -16,6 +16,9 @@ from ..store import Store
 INTERVAL = 3.0
 """Seconds between two looks without a reason."""
 
+OTHERS_TURN = 0.05
+"""Seconds to wait when somebody else has locked the row of a recurring job, for example to tick."""
+
 
 class Promoter:
     """See ``control.Duty``."""
@@ -29,5 +32,8 @@ class Promoter:
     def perform(self, connection: sa.Connection) -> None:
         """Look once."""
         self.next_at = time.monotonic() + chance.uniform(0.8, 1.2) * INTERVAL
-        for hint in self._store.recurring.promote(connection):
+        hints, left = self._store.recurring.promote(connection)
+        if left:
+            self.next_at = time.monotonic() + chance.uniform(0.5, 1.5) * OTHERS_TURN
+        for hint in hints:
             self._store.tell(hint)

@@ -1,7 +1,6 @@
 """Runs of a recurring job that are not over, as far as the next one has to heed them.
 
-*Going* is a run that is being worked on, or waits for a worker, or for the start that its jitter
-gave it. One that has failed and is tried again later is not, until then.
+What *going* means, and how two runs are kept apart, is told in ``store.awaiting``.
 """
 
 from __future__ import annotations
@@ -13,9 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from ...job import JobState
+from ..awaiting import Promotion
 from ..hint import Hint, Topic
+from ..pieces import pieces
 from ..types import now
 from .table import RecurringTable
+
+PROMOTED = 500
+"""Recurring jobs whose rows one transaction locks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,16 @@ class Going:
     running: list[int] = field(default_factory=list)
     """Ids of those that a worker has."""
     waiting: list[int] = field(default_factory=list)
-    """Ids of those that wait for a worker."""
+    """Ids of those that wait for a worker, or for the start that jitter gave them."""
+    retrying: list[int] = field(default_factory=list)
+    """Ids of those that have failed and wait for their retry."""
     awaiting: list[int] = field(default_factory=list)
     """Ids of those that wait for the end of the others."""
 
     @property
     def jobs(self) -> list[int]:
         """Those that are going."""
-        return self.running + self.waiting
+        return self.running + self.waiting + self.retrying
 
 
 class Overlaps(RecurringTable):
@@ -42,16 +48,16 @@ class Overlaps(RecurringTable):
         """What is going of each of these recurring jobs."""
         job = self._job.c
         found = {id: Going() for id in ids}
-        statement = sa.select(job.id, job.recurring_id, job.state).where(
-            job.recurring_id.in_(ids), *_live(job), _counts(job)
-        )
+        retrying = (job.attempt > 0) & (job.run_at > now())
+        statement = sa.select(job.id, job.recurring_id, job.state, retrying.label("retrying"))
+        statement = statement.where(job.recurring_id.in_(ids), *_live(job))
         for row in connection.execute(statement.order_by(job.recurring_id, job.id)):
             going = found[row.recurring_id]
             match row.state:
                 case JobState.PROCESSING:
                     going.running.append(row.id)
                 case JobState.ENQUEUED:
-                    going.waiting.append(row.id)
+                    (going.retrying if row.retrying else going.waiting).append(row.id)
                 case _:
                     going.awaiting.append(row.id)
         return found
@@ -63,7 +69,7 @@ class Overlaps(RecurringTable):
         """
         job = self._job.c
         running = sorted(id for one in going for id in one.running)
-        waiting = sorted(id for one in going for id in one.waiting + one.awaiting)
+        waiting = sorted(id for one in going for id in one.waiting + one.retrying + one.awaiting)
         if waiting:
             connection.execute(
                 sa.update(self._job)
@@ -83,48 +89,21 @@ class Overlaps(RecurringTable):
             self._database.driver.announce(connection, Hint(Topic.CANCEL))
         return bool(asked)
 
-    def promote(self, connection: sa.Connection) -> list[Hint]:
+    def promote(self, connection: sa.Connection) -> Promotion:
         """Enqueue the runs that have waited for the end of another, where none is going any more.
 
-        Any number of servers may do it at once. Returns hints at what may run now.
+        Any number of servers may do it at once.
         """
-        job, other = self._job.c, self._job.alias("other")
-        awaiting = sa.text("state = 'Awaiting'")
-        if connection.execute(sa.select(job.id).where(awaiting).limit(1)).first() is None:
-            return []
-        goes = sa.exists().where(
-            other.c.recurring_id == job.recurring_id,
-            other.c.recurring_id.is_not(None),
-            other.c.finished_at.is_(None),
-            other.c.id != job.id,
-            (_counts(other.c) & (other.c.state != JobState.AWAITING.value))
-            | ((other.c.state == JobState.AWAITING.value) & (other.c.id < job.id)),
-        )
-        statement = (
-            sa.update(self._job)
-            .where(job.state == sa.literal_column("'Awaiting'"), ~goes)
-            .values(
-                state=JobState.ENQUEUED.value,
-                run_at=sa.case((job.run_at > now(), job.run_at), else_=now()),
-            )
-            .returning(job.queue, job.priority)
-        )
-        with self._database.driver.transaction(connection):
-            lanes = {(row.queue, row.priority) for row in connection.execute(statement)}
-            hints = [Hint(Topic.JOB, queue, priority) for queue, priority in sorted(lanes)]
-            for hint in hints:
-                self._database.driver.announce(connection, hint)
-        return hints
+        hints: list[Hint] = []
+        left = False
+        for ids in pieces(self._awaiting.ready(connection), PROMOTED):
+            with self._database.driver.transaction(connection):
+                promotion = self._awaiting.promote(connection, ids)
+            hints += promotion.hints
+            left = left or promotion.left
+        return Promotion(hints, left)
 
 
 def _live(job: Any) -> list[sa.ColumnElement[bool]]:
     """Spelt as in the index's condition, so that the planner sees that it applies."""
     return [job.recurring_id.is_not(None), job.finished_at.is_(None)]
-
-
-def _counts(job: Any) -> sa.ColumnElement[bool]:
-    """Whether a run that isn't over is going or awaiting: all but those tried again later."""
-    later: sa.ColumnElement[bool] = (
-        (job.state == JobState.ENQUEUED.value) & (job.run_at > now()) & (job.attempt > 0)
-    )
-    return sa.not_(later)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from ...definition import Definition
 from ...errors import UnknownRecurringJobError
+from ..awaiting import Awaiting
 from ..database import Database
 from ..hint import Hint
 
@@ -26,6 +27,7 @@ class RecurringTable:
         self._row = database.tables.recurring_job
         self._tick = database.tables.tick
         self._job = database.tables.job
+        self._awaiting = Awaiting(database)
         self._tell = tell
 
 

@@ -19,6 +19,8 @@ from ..driver import Due
 from ..types import now
 from .table import RecurringTable
 
+APART = {overlap.value for overlap in Overlap if overlap.apart}
+
 
 class DueRow(NamedTuple):
     """A recurring job whose next tick has come."""
@@ -105,7 +107,7 @@ class Ticks(RecurringTable):
 
 def options_of(options: str | None, overlap: str) -> str | None:
     """The options of a recurring job's run: with the mark that another may wait for its end."""
-    if overlap != Overlap.QUEUE.value:
+    if overlap not in APART:
         return options
     marked = {} if options is None else msgspec.json.decode(options)
     return msgspec.json.encode(marked | {"overlap": overlap}).decode()

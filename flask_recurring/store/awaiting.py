@@ -1,0 +1,100 @@
+"""Runs that wait for the end of another run of their recurring job: jobs in the state Awaiting.
+
+**Which runs are going.** From when it is enqueued until it is finished, a run is going: while it
+waits for a worker, while it runs, and while it has failed and waits for its retry. One that awaits
+is not.
+
+**How two are kept apart.** Where the policy keeps runs apart (``Overlap.apart``), only a tick and
+``promote`` below let a run go. Each of them holds the lock on the recurring job's row, and looks
+within it what is going. A run that comes in any other way awaits, and ``promote`` decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import sqlalchemy as sa
+
+from ..job import JobState
+from ..policy import Overlap
+from .database import Database
+from .hint import Hint, Topic
+from .schema import AWAITING
+from .types import now
+
+
+class Promotion(NamedTuple):
+    """What became of runs that awaited."""
+
+    hints: list[Hint]
+    """At what may run now. They are announced already, not told."""
+    left: bool
+    """Whether a recurring job was left out, since somebody else had locked its row."""
+
+
+class Awaiting:
+    """Tells which runs have to wait, and lets those go that have waited."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._job = database.tables.job
+        self._recurring = database.tables.recurring_job
+        other = self._job.alias("other")
+        awaits = other.c.state == JobState.AWAITING.value
+        self._ready = sa.text(AWAITING) & sa.not_(
+            sa.exists().where(
+                # Spelt as in the index's condition, so that the planner sees that it applies.
+                other.c.recurring_id.is_not(None),
+                other.c.finished_at.is_(None),
+                other.c.recurring_id == self._job.c.recurring_id,
+                other.c.id != self._job.c.id,
+                # Of several that wait the oldest comes first.
+                sa.not_(awaits) | (other.c.id < self._job.c.id),
+            )
+        )
+
+    @property
+    def apart(self) -> sa.ColumnElement[bool]:
+        """Whether a job is a run of a recurring job whose runs are kept apart."""
+        recurring = self._recurring.c
+        return sa.exists().where(
+            recurring.id == self._job.c.recurring_id,
+            recurring.overlap.in_([overlap.value for overlap in Overlap if overlap.apart]),
+        )
+
+    def ready(self, connection: sa.Connection) -> list[str]:
+        """Ids of the recurring jobs of which a run awaits and none is going."""
+        found = connection.execute(sa.select(self._job.c.recurring_id).where(self._ready))
+        return sorted({row.recurring_id for row in found})
+
+    def promote(self, connection: sa.Connection, ids: Sequence[str]) -> Promotion:
+        """Enqueue the run that has waited longest of each of these, where none is going.
+
+        Call it within a transaction. It waits for no lock, so whatever else the transaction has
+        locked, it is part of no circle.
+        """
+        recurring, job = self._recurring.c, self._job.c
+        rows = sa.select(recurring.id).where(recurring.id.in_(ids))
+        there = set(connection.execute(rows).scalars())
+        locked = set(
+            connection.execute(
+                rows.order_by(recurring.id).with_for_update(skip_locked=True)
+            ).scalars()
+        )
+        # One that was removed has no row, and no ticks.
+        free = [id for id in ids if id in locked or id not in there]
+        statement = (
+            sa.update(self._job)
+            .where(job.recurring_id.in_(free), self._ready)
+            .values(
+                state=JobState.ENQUEUED.value,
+                run_at=sa.case((job.run_at > now(), job.run_at), else_=now()),
+            )
+            .returning(job.queue, job.priority)
+        )
+        lanes = {(row.queue, row.priority) for row in connection.execute(statement)} if free else ()
+        hints = [Hint(Topic.JOB, queue, priority) for queue, priority in sorted(lanes)]
+        for hint in hints:
+            self._database.driver.announce(connection, hint)
+        return Promotion(hints, len(free) < len(ids))
