@@ -1,8 +1,6 @@
-"""Beats, so that the others know that this server lives; and sees to it when another one died.
+"""Beats, so that the others know that this server lives, and hears of its own death.
 
-A server judges others only after it has itself been beating without a gap for as long as they are
-allowed to be silent: after an outage of the database all of them look dead to the first that comes
-back.
+With each heartbeat it looks, too, whether runs of this server are to stop.
 """
 
 from __future__ import annotations
@@ -13,7 +11,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ..chance import chance
-from ..store import Hint, Store, Topic
+from ..store import Lease, Store
 from .backoff import LONGEST, logger
 from .outcome import DELETED
 from .stock import Stock
@@ -40,71 +38,58 @@ class Heart:
         sign_on_again: Callable[[sa.Connection], None],
         presences: Callable[[], list[str]],
         interval: float,
-        timeout: float,
+        lease: Lease,
     ) -> None:
         self.next_at = 0.0
-        self.peers = 0
         self._store = store
         self._stock = stock
         self._server_id = server_id
         self._sign_on_again = sign_on_again
         self._interval = interval
-        self._timeout = timeout
+        self._lease = lease
         self._presences = presences
         self._connection: sa.Connection | None = None
         self._beating_since = 0.0
         self._last_beat = 0.0
 
+    @property
+    def steady(self) -> bool:
+        """True if it has beaten without a gap for as long as it may be silent."""
+        moment = time.monotonic()
+        allowed = self._lease.overdue
+        return moment - self._last_beat <= allowed <= moment - self._beating_since
+
     def perform(self, connection: sa.Connection) -> None:
         """Beat once."""
-        server_id = self._server_id()
         before = time.monotonic()
         beside = self._presences()
-        if not self._store.servers.beat(connection, server_id, len(self._stock.running), beside):
+        busy = len(self._stock.running)
+        servers = self._store.servers
+        if not servers.beat(connection, self._server_id(), busy, self._lease, beside):
             logger.warning(
                 "This server was silent for so long that others took it for dead; signing on anew."
             )
             self._sign_on_again(connection)
-            server_id = self._server_id()
-        self._stock.sure_until = before + self._timeout
-        moment = time.monotonic()
-        if moment - self._last_beat > self._silence:
+        self._stock.sure_until = before + self._lease.ends
+        self._note(connection, time.monotonic())
+        if self._stock.running:
+            self._ask_to_stop(connection)
+
+    def _note(self, connection: sa.Connection, moment: float) -> None:
+        allowed = self._lease.overdue
+        if moment - self._last_beat > allowed:
             self._beating_since = moment
         if connection is not self._connection:
             # The database may have been away, however shortly, and what proves the others' life
             # is gone until they have come back too.
             first, self._connection = self._connection is None, connection
-            self._beating_since = moment if first else moment + max(0.0, STEADY - self._silence)
+            self._beating_since = moment if first else moment + max(0.0, STEADY - allowed)
         self._last_beat = moment
         self.next_at = moment + self._interval * chance.uniform(0.9, 1.0)
-        if self._stock.running:
-            self._ask_to_stop(connection, server_id)
-        self._look_after_others(connection, server_id, moment)
 
-    @property
-    def _silence(self) -> float:
-        return self._interval * MISSED_BEATS
-
-    def _ask_to_stop(self, connection: sa.Connection, server_id: int) -> None:
-        for job_id, _ in self._store.jobs.claimed_by(connection, server_id, cancelled=True):
+    def _ask_to_stop(self, connection: sa.Connection) -> None:
+        claimed = self._store.jobs.claimed_by(connection, self._server_id(), cancelled=True)
+        for job_id, _ in claimed:
             run = self._stock.running.get(job_id)
             if run is not None:
                 run.context.cancel(DELETED)
-
-    def _look_after_others(self, connection: sa.Connection, server_id: int, moment: float) -> None:
-        servers = self._store.servers
-        others = servers.others(connection, server_id, self._silence, self._timeout)
-        self.peers = others.live
-        if others.dead and moment - self._beating_since >= self._silence:
-            rescue = servers.rescue(connection, others.dead)
-            for name in rescue.servers:
-                logger.warning("Server %s died.", name)
-            if rescue.requeued or rescue.parked:
-                logger.warning(
-                    "Of the jobs that dead servers held, %d will run again; %d are parked as "
-                    "failed, since every server that ran them died.",
-                    rescue.requeued,
-                    rescue.parked,
-                )
-                self._store.database.driver.announce(connection, Hint(Topic.ANY))
-                self._store.tell(Hint(Topic.ANY))

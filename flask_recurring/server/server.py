@@ -13,19 +13,20 @@ import sqlalchemy as sa
 
 from ..console import capture_logging
 from ..declarations import Declarations
-from ..store import Hint, Link, NewServer, Store, Topic
+from ..store import Hint, Lease, Link, NewServer, Store, Topic
 from ..store.completion import Outcome
 from .backoff import Backoff, logger
 from .claimer import Claimer
 from .clock import Clock
 from .completer import Completer
 from .control import Control
-from .heart import Heart
+from .heart import MISSED_BEATS, Heart
 from .janitor import Janitor, Retention
 from .listener import Listener
 from .outcome import STOPPING
 from .promoter import Promoter
 from .registrar import Registrar
+from .rescuer import Rescuer
 from .runner import Runner, Workload, setback
 from .stock import Stock
 from .ticker import Ticker
@@ -58,6 +59,11 @@ class ServerConfig:
     server_timeout: float = 120.0
     console_max_lines: int = 10_000
     console_max_bytes: int = 1_048_576
+
+    @property
+    def lease(self) -> Lease:
+        """How long the server may be silent."""
+        return Lease(self.heartbeat_interval * MISSED_BEATS, self.server_timeout)
 
 
 class Server:
@@ -113,7 +119,14 @@ class Server:
             sign_on_again=self._sign_on_again,
             presences=self._presences,
             interval=config.heartbeat_interval,
-            timeout=config.server_timeout,
+            lease=config.lease,
+        )
+        self._rescuer = Rescuer(
+            store,
+            self._heart,
+            server_id=self._my_id,
+            interval=config.heartbeat_interval,
+            lease=config.lease,
         )
         self._listener = Listener(store, self._links["listen"], self._heard)
         self._promoter = Promoter(store)
@@ -134,7 +147,7 @@ class Server:
             tasks=self._tasks,
             queues=config.queues,
             poll_interval=config.poll_interval,
-            peers=lambda: self._heart.peers,
+            peers=lambda: self._rescuer.peers,
         )
         self._registrar = Registrar(
             store, declarations, tasks=self._tasks, interval=config.heartbeat_interval
@@ -142,7 +155,7 @@ class Server:
         self._control = Control(
             self._links["control"],
             [
-                *(self._heart, self._ticker, self._promoter, self._registrar),
+                *(self._heart, self._rescuer, self._ticker, self._promoter, self._registrar),
                 Janitor(store, config.retention),
             ],
         )
@@ -345,6 +358,7 @@ class Server:
             queues=self.config.queues,
             tasks=self._tasks(),
             manifest=manifest,
+            lease=self.config.lease,
         )
         return self.store.servers.sign_on(connection, new)
 

@@ -32,7 +32,8 @@ from .manifests import Manifests
 from .page import Cursor, Page
 from .queues import Queues
 from .recurring import Bookmark, Order, Recurring, RecurringPage
-from .servers import NewServer, Rescue, ServerInfo, Servers
+from .rescue import Rescue
+from .servers import Lease, NewServer, ServerInfo, Servers
 from .statistics import Minute, Statistics, Totals
 
 __all__ = [
@@ -46,6 +47,7 @@ __all__ = [
     "Entry",
     "Failure",
     "Hint",
+    "Lease",
     "Link",
     "Minute",
     "NewJob",

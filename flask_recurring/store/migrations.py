@@ -41,12 +41,18 @@ def _add_column(connection: sa.Connection, column: sa.Column[Any]) -> None:
     connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column.name} {kind}")
 
 
+def _to_version_3(connection: sa.Connection, tables: Tables) -> None:
+    _add_column(connection, tables.server.c.overdue_at)
+    _add_column(connection, tables.server.c.lease_ends_at)
+
+
 MIGRATIONS: tuple[Migration, ...] = (
     Migration(
         2,
         "several console lines in a row",
         lambda connection, tables: _add_column(connection, tables.console.c.more),
     ),
+    Migration(3, "leases of servers", _to_version_3),
 )
 """The steps after version 1. A database that holds nothing yet gets what they lead to at once."""
 

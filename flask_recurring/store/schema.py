@@ -232,6 +232,9 @@ class Tables:
             sa.Column("started_at", Instant, nullable=False),
             sa.Column("beat_at", Instant, nullable=False),
             sa.Column("stopped_at", Instant),
+            # Until when it may be silent, as it said with its last heartbeat: see ``servers``.
+            sa.Column("overdue_at", Instant),
+            sa.Column("lease_ends_at", Instant),
             self._index("server_live", "id", where="stopped_at IS NULL"),
         )
 

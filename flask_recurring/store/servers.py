@@ -4,6 +4,11 @@
 SQLite's file) *and* it has missed a beat; or, where that can't be told, when it was silent for the
 long timeout. So a process that is killed is noticed within seconds, and one that merely can't get
 to a beat, because a job holds the interpreter, is left alone.
+
+**How long may it be silent?** Each server says so itself: with every heartbeat it writes when the
+next one is overdue and when its lease ends, by the database's clock. Applications with other
+settings judge it by that. The rows of servers of an older version have no such times; these are
+judged by the settings of whoever asks.
 """
 
 from __future__ import annotations
@@ -11,18 +16,29 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
-from .claim import LOST_LIMIT
-from .completion import Outcome
 from .database import Database
+from .rescue import LostJobs, Rescue
 from .types import now
+
+SILENT = 30.0
+"""Seconds after which a server is shown as silent whose row doesn't say when it is."""
 
 KEPT = 7 * 86400.0
 """Seconds that a server's row is kept after it stopped, to name who ran a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How long a server may be silent, in seconds."""
+
+    overdue: float = 5.0
+    """After so long it has missed a heartbeat."""
+    ends: float = 120.0
+    """After so long it is dead, whatever proves its life."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +55,7 @@ class NewServer:
     tasks: tuple[str, ...]
     manifest: str | None = None
     """Key of what it declares: see ``manifests``."""
+    lease: Lease = Lease()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +74,7 @@ class ServerInfo:
     started_at: datetime
     beat_at: datetime
     silent: bool
-    """Whether it has missed several beats."""
+    """True if its heartbeat is overdue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +86,13 @@ class Others:
     """Ids of those that are dead and not signed off yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rescue:
-    """What was done about servers that died."""
-
-    servers: list[str]
-    requeued: int
-    parked: int
-    """Jobs that failed for good, since every server that ran them died."""
-
-
 class Servers:
     """The server table."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._server = database.tables.server
+        self._lost_jobs = LostJobs(database)
 
     def sign_on(self, connection: sa.Connection, new: NewServer) -> int:
         """Write a server's row and return its id."""
@@ -102,26 +110,40 @@ class Servers:
                 manifest=new.manifest,
                 started_at=now(),
                 beat_at=now(),
+                overdue_at=now(new.lease.overdue),
+                lease_ends_at=now(new.lease.ends),
             )
             .returning(self._server.c.id)
         )
         with self._database.driver.writing(connection):
             server_id = connection.execute(statement).scalar_one()
-        self.beat(connection, server_id, busy=0)
+        self.beat(connection, server_id, busy=0, lease=new.lease)
         return int(server_id)
 
     def beat(
-        self, connection: sa.Connection, server_id: int, busy: int, beside: Iterable[str] = ()
+        self,
+        connection: sa.Connection,
+        server_id: int,
+        busy: int,
+        lease: Lease = Lease(),
+        beside: Iterable[str] = (),
     ) -> bool:
         """Say that the server lives; False if it was taken for dead and must sign on anew.
 
+        :param lease: how long it may be silent from now on.
         :param beside: the ``presence`` of its other links.
         """
         presence = self._database.driver.presence(connection, server_id, beside)
         statement = (
             sa.update(self._server)
             .where(self._server.c.id == server_id, self._server.c.stopped_at.is_(None))
-            .values(beat_at=now(), busy=busy, presence=presence)
+            .values(
+                beat_at=now(),
+                overdue_at=now(lease.overdue),
+                lease_ends_at=now(lease.ends),
+                busy=busy,
+                presence=presence,
+            )
         )
         with self._database.driver.writing(connection):
             return connection.execute(statement).rowcount == 1
@@ -145,50 +167,31 @@ class Servers:
             )
         self._database.driver.release()
 
-    def others(
-        self, connection: sa.Connection, server_id: int, missed: float, timeout: float
-    ) -> Others:
+    def others(self, connection: sa.Connection, server_id: int, lease: Lease) -> Others:
         """How many other servers are live, and which of them are dead.
 
-        :param missed: seconds of silence after which the sign of life is looked at.
-        :param timeout: seconds of silence that mean death whatever the sign of life.
+        :param lease: how long those may be silent whose rows don't say it.
         """
         server = self._server.c
         rows = connection.execute(
             sa.select(
                 server.id,
                 server.presence,
-                server.beat_at < now(-missed),
-                server.beat_at < now(-timeout),
+                self._overdue(lease.overdue).label("overdue"),
+                sa.func.coalesce(
+                    server.lease_ends_at < now(), server.beat_at < now(-lease.ends)
+                ).label("expired"),
             ).where(server.stopped_at.is_(None), server.id != server_id)
         ).all()
-        silent = [row for row in rows if row[2]]
-        known = [row.presence for row in silent if row.presence is not None]
+        overdue = [row for row in rows if row.overdue]
+        known = [row.presence for row in overdue if row.presence is not None]
         gone = self._database.driver.gone(connection, known) if known else set()
-        dead = [row.id for row in silent if row[3] or row.presence in gone]
+        dead = [row.id for row in overdue if row.expired or row.presence in gone]
         return Others(len(rows) - len(dead), dead)
 
     def rescue(self, connection: sa.Connection, dead: Sequence[int]) -> Rescue:
-        """Sign dead servers off and let their jobs run again, before newer ones.
-
-        A job that has lost its server ``LOST_LIMIT`` times is parked as Failed: it is probably
-        what kills them.
-        """
-        server = self._server.c
-        with self._database.driver.transaction(connection):
-            names = (
-                connection.execute(
-                    sa.update(self._server)
-                    .where(server.id.in_(dead), server.stopped_at.is_(None))
-                    .values(stopped_at=now(), busy=0)
-                    .returning(server.name)
-                )
-                .scalars()
-                .all()
-            )
-            lost = self._take_back(connection, dead)
-        parked = sum(row.state == "Failed" for row in lost)
-        return Rescue(list(names), len(lost) - parked, parked)
+        """Deregister dead servers and let their jobs run again: a chunk, see ``more``."""
+        return self._lost_jobs.take_back(connection, dead)
 
     def strays(self, connection: sa.Connection) -> list[int]:
         """Ids of servers that have stopped and yet hold jobs: a claim crossed the sign-off."""
@@ -216,60 +219,11 @@ class Servers:
             )
         )
 
-    def _take_back(self, connection: sa.Connection, dead: Sequence[int]) -> Sequence[sa.Row[Any]]:
-        job, attempt = self._database.tables.job.c, self._database.tables.attempt
-        exceeded = job.lost + 1 >= LOST_LIMIT
-        done = exceeded | job.cancel_requested
-        message = "its server died while it ran"
-        lost = connection.execute(
-            sa.update(self._database.tables.job)
-            .where(job.server_id.in_(dead), job.state == "Processing")
-            .values(
-                state=sa.case(
-                    (job.cancel_requested, "Deleted"), (exceeded, "Failed"), else_="Enqueued"
-                ),
-                lost=job.lost + 1,
-                server_id=None,
-                finished_at=sa.case((done, now())),
-                error=sa.case(
-                    (exceeded, f"ServerLost: {message}, {LOST_LIMIT} times in all"),
-                    else_=f"ServerLost: {message}",
-                ),
-            )
-            .returning(job.id, job.claim, job.attempt, job.started_at, job.ran_on, job.state)
-        ).all()
-        if lost:
-            connection.execute(
-                sa.insert(attempt),
-                [
-                    {
-                        "job_id": row.id,
-                        "claim": row.claim,
-                        "attempt": row.attempt,
-                        "outcome": Outcome.LOST.value,
-                        "started_at": row.started_at,
-                        "finished_at": self._database.clock(connection),
-                        "server_id": row.ran_on,
-                        "error_type": "ServerLost",
-                        "message": message,
-                    }
-                    for row in lost
-                ],
-            )
-            # Only now, since an update returns what it has written.
-            waiting = [row.id for row in lost if row.state == "Enqueued"]
-            connection.execute(
-                sa.update(self._database.tables.job)
-                .where(job.id.in_(waiting))
-                .values(started_at=None)
-            )
-        return lost
-
-    def live(self, silent_after: float = 30.0) -> list[ServerInfo]:
+    def live(self) -> list[ServerInfo]:
         """All servers that have not stopped, oldest first."""
         server = self._server.c
         statement = (
-            sa.select(self._server, (server.beat_at < now(-silent_after)).label("silent"))
+            sa.select(self._server, self._overdue(SILENT).label("silent"))
             .where(server.stopped_at.is_(None))
             .order_by(server.id)
         )
@@ -292,3 +246,7 @@ class Servers:
             )
             for row in rows
         ]
+
+    def _overdue(self, otherwise: float) -> sa.ColumnElement[bool]:
+        server = self._server.c
+        return sa.func.coalesce(server.overdue_at < now(), server.beat_at < now(-otherwise))

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from flask_recurring.store import (
     Database,
+    Lease,
     NewLine,
     Store,
     StoreUnusable,
@@ -25,7 +26,7 @@ from tests.postgres import Cluster
 from tests.store.conftest import OpenStore
 from tests.store.migrator import steps
 from tests.store.race import race
-from tests.store.samples import definition, new_job, row_count
+from tests.store.samples import definition, new_job, row_count, set_back
 from tests.store.worker import Worker
 
 FOLDER = Path(__file__).parents[2]
@@ -283,8 +284,9 @@ def test_a_role_that_may_only_read_and_write_finds_nothing_to_do(
     assert store.jobs.insert_many([new_job(), new_job(key="k")])
     # Whether another role's server lives can't be seen in full, and then it counts as alive.
     worker, stranger = Worker(owner), Worker(store)
+    set_back(owner, owner.database.tables.server.c.overdue_at, 60)
     for one, other in ((worker, stranger), (stranger, worker)):
-        others = one.store.servers.others(one.connection, one.id, -1.0, 60.0)
+        others = one.store.servers.others(one.connection, one.id, Lease())
         assert other.id not in others.dead
     worker.close()
     stranger.close()
@@ -307,6 +309,18 @@ def test_the_same_engine_may_be_somebody_elses(empty_url: str) -> None:
 
 # -- each version
 
+VERSION_3 = {"server": ["overdue_at", "lease_ends_at"]}
+"""The columns that it brings, by their tables."""
+
+
+def drop(connection: sa.Connection, store: Store, columns: dict[str, list[str]]) -> None:
+    """Take columns away, as they were not there in an older version."""
+    for table, names in columns.items():
+        for name in names:
+            connection.exec_driver_sql(
+                f"ALTER TABLE {store.database.tables.name(table)} DROP COLUMN {name}"
+            )
+
 
 def test_a_database_of_the_first_version_keeps_its_consoles(
     empty: Store, open_store: OpenStore
@@ -315,6 +329,7 @@ def test_a_database_of_the_first_version_keeps_its_consoles(
     console = empty.database.tables.name("console")
     with empty.database.connect() as connection:
         connection.exec_driver_sql(f"ALTER TABLE {console} DROP COLUMN more")
+        drop(connection, empty, VERSION_3)
         at = "now()" if empty.database.driver.name == "postgresql" else "0"
         connection.exec_driver_sql(
             f"INSERT INTO {console} (job_id, claim, seq, at, text, color, level, progress)"
@@ -332,3 +347,22 @@ def test_a_database_of_the_first_version_keeps_its_consoles(
     worker.settle(entries=[lines_entry(1, 1, 3, lines)])
     worker.close()
     assert [line.text for line in store.console.lines(1, 1)] == ["an old line", "new", "newer"]
+
+
+def test_a_database_of_the_second_version_keeps_its_servers(
+    empty: Store, open_store: OpenStore
+) -> None:
+    migrate(empty.database, [step for step in MIGRATIONS if step.version <= 2])
+    worker = Worker(empty)
+    with empty.database.connect() as connection:
+        drop(connection, empty, VERSION_3)
+    store = open_store(empty.database.engine.url.render_as_string(hide_password=False))
+    store.prepare()
+    assert stamps(store) == [(2, "created"), (3, MIGRATIONS[-1].name)]
+    newer = Worker(store)
+    # One that says nothing of how long it may be silent is judged by whoever asks.
+    assert store.servers.others(newer.connection, newer.id, Lease()).live == 1
+    assert [server.silent for server in store.servers.live()] == [False, False]
+    assert works(store)
+    for one in (worker, newer):
+        one.close()

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from flask_recurring.job import JobState
 from flask_recurring.store import Store
+from flask_recurring.store import rescue as rescuing
 from flask_recurring.store.claim import LOST_LIMIT
-from flask_recurring.store.servers import KEPT, Others, Rescue
+from flask_recurring.store.rescue import Rescue
+from flask_recurring.store.servers import KEPT, Lease, Others
 from tests.processes import Spawn
 from tests.store.conftest import Hire, OpenStore
 from tests.store.race import race
@@ -29,18 +35,38 @@ from tests.store.samples import (
 from tests.store.worker import Worker, new_server, setback, success
 from tests.waiting import wait_for
 
-MISSED, TIMEOUT = 5.0, 120.0
+LEASE = Lease(overdue=5.0, ends=120.0)
+TIMEOUT = LEASE.ends
 
 
-def others(worker: Worker) -> Others:
+def others(worker: Worker, lease: Lease = LEASE) -> Others:
     """What the worker knows of the others."""
-    return worker.store.servers.others(worker.connection, worker.id, MISSED, TIMEOUT)
+    return worker.store.servers.others(worker.connection, worker.id, lease)
 
 
-def silent(worker: Worker, seconds: float = 10.0) -> None:
+def silent(worker: Worker, seconds: float = 10.0, lease: Lease = LEASE) -> None:
     """Let the worker's last beat be so long ago."""
-    server = worker.store.database.tables.server.c
-    set_back(worker.store, server.beat_at, seconds, server.id == worker.id)
+    fall_silent(worker.store, worker.id, seconds, lease)
+
+
+def fall_silent(store: Store, server_id: int, seconds: float, lease: Lease = LEASE) -> None:
+    server = store.database.tables.server.c
+    for column, after in ((server.beat_at, 0.0), (server.overdue_at, lease.overdue)):
+        set_back(store, column, seconds - after, server.id == server_id)
+    set_back(store, server.lease_ends_at, seconds - lease.ends, server.id == server_id)
+
+
+@contextmanager
+def statements(connection: sa.Connection) -> Iterator[list[str]]:
+    """The statements that are sent on the connection, each of a batch by itself."""
+    sent: list[str] = []
+
+    def note(_: Any, __: Any, text: str, values: Any, ___: Any, many: bool) -> None:
+        sent.extend([text] * (len(values) if many else 1))
+
+    sa.event.listen(connection, "before_cursor_execute", note)
+    yield sent
+    sa.event.remove(connection, "before_cursor_execute", note)
 
 
 def presence(worker: Worker) -> str | None:
@@ -127,6 +153,47 @@ def test_one_without_a_sign_of_life_is_dead_after_the_timeout_only(
     assert others(worker) == Others(0, [other.id])
 
 
+def test_each_is_judged_by_its_own_times(
+    store: Store, open_store: OpenStore, worker: Worker, hire: Hire
+) -> None:
+    """Whatever the one that judges would allow."""
+    patient, hasty = Lease(overdue=75.0, ends=600.0), Lease(overdue=0.5, ends=3.0)
+    other = hire(open_store())
+    other.store.servers.beat(other.connection, other.id, 0, patient)
+    silent(other, 35, patient)
+    assert others(worker, hasty) == Others(1, [])
+    assert [one.silent for one in store.servers.live() if one.id == other.id] == [False]
+    silent(other, 601, patient)
+    assert others(worker, LEASE) == Others(0, [other.id])
+    silent(other, 4, hasty)
+    assert others(worker, patient) == Others(0, [other.id])
+
+
+def test_one_of_the_version_before_is_judged_as_before(
+    store: Store, open_store: OpenStore, worker: Worker, hire: Hire
+) -> None:
+    other = hire(open_store())
+    silent(other, 40)
+    server = store.database.tables.server
+    change(store, server, server.c.id == other.id, overdue_at=None, lease_ends_at=None)
+    assert [one.silent for one in store.servers.live() if one.id == other.id] == [True]
+    assert others(worker, Lease(overdue=5.0, ends=60.0)) == Others(1, [])
+    assert others(worker, Lease(overdue=5.0, ends=30.0)) == Others(0, [other.id])
+    silent(other, 20)
+    change(store, server, server.c.id == other.id, overdue_at=None, lease_ends_at=None)
+    assert [one.silent for one in store.servers.live() if one.id == other.id] == [False]
+
+
+def test_one_is_shown_as_silent_by_its_own_times(store: Store, worker: Worker) -> None:
+    for lease, seconds, expected in (
+        (Lease(overdue=0.5, ends=3.0), 1.0, True),
+        (Lease(overdue=75.0, ends=600.0), 60.0, False),
+        (Lease(overdue=75.0, ends=600.0), 76.0, True),
+    ):
+        silent(worker, seconds, lease)
+        assert [one.silent for one in store.servers.live()] == [expected]
+
+
 @postgresql_only
 def test_a_backend_that_was_ended_is_gone(
     store: Store, open_store: OpenStore, worker: Worker, hire: Hire
@@ -187,8 +254,7 @@ def test_a_killed_process_lets_go_of_its_lock(
         [sys.executable, "-c", script, database_url], env={"PYTHONPATH": str(folder)}, cwd=folder
     )
     other = int(process.wait_for_line(r"signed on (\d+)")[1])
-    server = store.database.tables.server.c
-    set_back(store, server.beat_at, 10, server.id == other)
+    fall_silent(store, other, 10)
     assert others(worker) == Others(1, [])
     process.kill()
     assert others(worker) == Others(0, [other])
@@ -324,6 +390,45 @@ def test_an_end_that_comes_after_the_rescue_counts_no_more(store: Store, worker:
     assert worker.hand_back(run) == 0
     assert fetch(store, job.id).state is JobState.ENQUEUED
     assert len(store.jobs.attempts(job.id)) == 1
+
+
+def test_very_many_jobs_come_back_in_chunks_with_few_statements(
+    store: Store, worker: Worker, hire: Hire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescuing, "CHUNK", 40)
+    store.jobs.insert_many(new_job() for _ in range(100))
+    assert len(worker.claim(100)) == 100
+    other = hire()
+    done: list[Rescue] = []
+    for expected in (40, 40, 20):
+        with statements(other.connection) as sent:
+            done.append(store.servers.rescue(other.connection, [worker.id]))
+        assert done[-1].requeued == expected
+        # However many jobs there are.
+        assert len(sent) <= 8, sent
+        # From the first chunk on it can't go on as if nothing had happened.
+        assert store.servers.beat(worker.connection, worker.id, 0) is False
+    assert [one.more for one in done] == [True, True, False]
+    assert [one.servers for one in done] == [["worker"], [], []]
+    assert store.jobs.counts()[JobState.ENQUEUED].value == 100
+    assert row_count(store, store.database.tables.attempt) == 100
+
+
+@postgresql_only
+def test_a_rescue_waits_for_no_row_that_is_locked(
+    store: Store, worker: Worker, hire: Hire, engine: sa.Engine
+) -> None:
+    held, free = store.jobs.insert_many(new_job() for _ in range(2))
+    worker.claim()
+    other = hire()
+    job = store.database.tables.job
+    with engine.begin() as somebody:
+        somebody.execute(sa.select(job.c.id).where(job.c.id == held).with_for_update())
+        rescue = store.servers.rescue(other.connection, [worker.id])
+        assert (rescue.requeued, rescue.more) == (1, True)
+        assert fetch(store, free).state is JobState.ENQUEUED
+    rescue = store.servers.rescue(other.connection, [worker.id])
+    assert (rescue.requeued, rescue.more) == (1, False)
 
 
 # -- strays
