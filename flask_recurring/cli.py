@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .binding import current_binding
 from .errors import RecurringError
+from .extension import FINISHED
 from .job import JobState
 from .recurring import RecurringJob
 from .store import Failure, describe
@@ -127,7 +128,6 @@ def list_recurring(as_json: bool) -> None:
 def trigger(id: str) -> None:
     """Run the recurring job ID now."""
     job = current_binding().scheduler.trigger(id, actor=_actor())
-    _audit("trigger", id)
     click.echo(f"Enqueued job {job.id}.")
 
 
@@ -136,8 +136,7 @@ def trigger(id: str) -> None:
 @told_plainly
 def pause(id: str) -> None:
     """Let the recurring job ID have no ticks."""
-    current_binding().scheduler.pause(id)
-    _audit("pause", id)
+    current_binding().scheduler.pause(id, actor=_actor())
     click.echo(f"Paused {id}.")
 
 
@@ -146,8 +145,7 @@ def pause(id: str) -> None:
 @told_plainly
 def resume(id: str) -> None:
     """Let the recurring job ID tick again, from where it was paused on."""
-    current_binding().scheduler.resume(id)
-    _audit("resume", id)
+    current_binding().scheduler.resume(id, actor=_actor())
     click.echo(f"Resumed {id}.")
 
 
@@ -195,9 +193,8 @@ def jobs(state: str | None, queue: str | None, task: str | None, limit: int, as_
 @told_plainly
 def requeue(id: int) -> None:
     """Let the finished or scheduled job ID run now."""
-    if not current_binding().scheduler.requeue(id):
+    if not current_binding().scheduler.requeue(id, actor=_actor()):
         raise click.ClickException(f"job {id} does not exist, or is waiting or running already")
-    _audit("requeue", str(id))
     click.echo(f"Requeued job {id}.")
 
 
@@ -206,9 +203,8 @@ def requeue(id: int) -> None:
 @told_plainly
 def delete(id: int) -> None:
     """Mark the job ID Deleted; if it runs, ask it to stop."""
-    if not current_binding().scheduler.delete(id):
+    if not current_binding().scheduler.delete(id, actor=_actor()):
         raise click.ClickException(f"job {id} does not exist, or is deleted already")
-    _audit("delete", str(id))
     click.echo(f"Deleted job {id}.")
 
 
@@ -232,9 +228,8 @@ def purge(older_than: float, states: Sequence[str]) -> None:
     """Delete finished jobs, with their attempts and consoles."""
     scheduler = current_binding().scheduler
     age = timedelta(hours=older_than)
-    chosen = [JobState(state) for state in states]
-    count = scheduler.purge(age, chosen) if chosen else scheduler.purge(age)
-    _audit("purge", f"{count} jobs", f"older than {age}")
+    chosen = [JobState(state) for state in states] or FINISHED
+    count = scheduler.purge(age, chosen, actor=_actor())
     click.echo(f"Deleted {count} jobs.")
 
 
@@ -262,10 +257,6 @@ def servers(as_json: bool) -> None:
             for row in rows
         ),
     )
-
-
-def _audit(action: str, target: str, detail: str = "") -> None:
-    current_binding().store.audit.record(_actor(), action, target, detail)
 
 
 def _actor() -> str:

@@ -35,7 +35,7 @@ from .retry import Retry, RetryPolicy
 from .schedule import Schedule
 from .serving import watch
 from .settings import Settings
-from .store import NewJob, Recurring
+from .store import APPLICATION, NewJob, Recurring
 from .task import Call, CallOptions, Task, TaskOptions, checked_priority, checked_timeout
 
 if TYPE_CHECKING:
@@ -45,9 +45,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-APPLICATION = "the application"
-"""Who did it, if nobody says otherwise."""
 
 FINISHED = (JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED)
 
@@ -351,19 +348,29 @@ class Scheduler:
         """The job as it stands, or None if there is none with this id (any more)."""
         return self.binding.ready_store().jobs.get(id)
 
-    def requeue(self, id: int) -> bool:
-        """Let a finished or scheduled job run now. False if there is nothing to do."""
-        return self.binding.ready_store().jobs.requeue(id)
+    def requeue(self, id: int, *, actor: str = APPLICATION) -> bool:
+        """Let a finished or scheduled job run now. False if there is nothing to do.
 
-    def delete(self, id: int) -> bool:
+        :param actor: who wants it, for the audit; so in all that follows.
+        """
+        return self.binding.ready_store().jobs.requeue(id, actor)
+
+    def delete(self, id: int, *, actor: str = APPLICATION) -> bool:
         """Mark a job Deleted; one that runs is asked to stop. False if there is nothing to do."""
-        return self.binding.ready_store().jobs.delete(id)
+        return self.binding.ready_store().jobs.delete(id, actor)
 
-    def purge(self, older_than: timedelta, states: JobState | Iterable[JobState] = FINISHED) -> int:
+    def purge(
+        self,
+        older_than: timedelta,
+        states: JobState | Iterable[JobState] = FINISHED,
+        *,
+        actor: str = APPLICATION,
+    ) -> int:
         """Delete jobs that finished longer ago, with their attempts and consoles.
 
         :param older_than: age since the job finished.
         :param states: which of the final states; all of them by default.
+        :param actor: who wants it, for the audit.
         :return: how many jobs were deleted.
         """
         if not isinstance(older_than, timedelta) or older_than < timedelta(0):
@@ -380,7 +387,7 @@ class Scheduler:
             raise ConfigurationError(
                 f"only finished jobs can be purged, not those that are {', '.join(unfinished)}"
             )
-        return self.binding.ready_store().jobs.purge(older_than, chosen)
+        return self.binding.ready_store().jobs.purge(older_than, chosen, actor)
 
     def write(self, job: NewJob, session: SomeSession | None) -> Job:
         """Write a job that a task made. Used by ``Task``."""
@@ -434,12 +441,15 @@ class Scheduler:
         priority: int | None = None,
         retry: Retry = None,
         timeout: timedelta | float | None = None,
+        actor: str = APPLICATION,
         **policies: Unpack[Policies],
     ) -> None:
         """Create a recurring job at run time, or change the one with this id.
 
         Takes what ``recurring`` takes. With nothing changed it writes nothing. Another schedule
         sets the next tick from now on. What an operator overrode stays so.
+
+        :param actor: who wants it, for the audit.
         """
         validate_id(id, "recurring job id")
         schedule = Schedule.of(
@@ -457,29 +467,29 @@ class Scheduler:
             retry=retry,
             timeout=timeout,
         )
-        self._recurring().save([definition])
+        self._recurring().save([definition], actor)
 
-    def remove(self, id: str) -> None:
+    def remove(self, id: str, *, actor: str = APPLICATION) -> None:
         """Delete a recurring job; its jobs stay. ``UnknownRecurringJobError`` if there is none."""
-        self._recurring().remove(id)
+        self._recurring().remove(id, actor)
 
-    def trigger(self, id: str, *, actor: str | None = None) -> Job:
+    def trigger(self, id: str, *, actor: str = APPLICATION) -> Job:
         """Run a recurring job now, beside its schedule, and return the new job.
 
-        :param actor: who wants it, for the history.
+        :param actor: who wants it, for the history and the audit.
         """
-        return self._recurring().trigger(id, None if actor is None else f"by {actor}")
+        return self._recurring().trigger(id, actor)
 
-    def pause(self, id: str) -> None:
+    def pause(self, id: str, *, actor: str = APPLICATION) -> None:
         """Let a recurring job have no ticks until it is resumed."""
-        self._recurring().pause(id)
+        self._recurring().pause(id, actor)
 
-    def resume(self, id: str) -> None:
+    def resume(self, id: str, *, actor: str = APPLICATION) -> None:
         """Let a paused recurring job tick again.
 
         What it missed meanwhile is treated as its ``misfire`` policy says.
         """
-        self._recurring().resume(id)
+        self._recurring().resume(id, actor)
 
     def override(self, id: str, *, actor: str = APPLICATION, **options: Unpack[Overrides]) -> None:
         """Let these options count for a recurring job, whatever the code declares.
@@ -519,13 +529,13 @@ class Scheduler:
 
     # -- queues
 
-    def pause_queue(self, name: str) -> None:
+    def pause_queue(self, name: str, *, actor: str = APPLICATION) -> None:
         """Let servers take nothing more from a queue. What runs goes on to its end."""
-        self.binding.ready_store().queues.pause(validate_queue(name))
+        self.binding.ready_store().queues.pause(validate_queue(name), actor)
 
-    def resume_queue(self, name: str) -> None:
+    def resume_queue(self, name: str, *, actor: str = APPLICATION) -> None:
         """Let servers take from the queue again."""
-        self.binding.ready_store().queues.resume(validate_queue(name))
+        self.binding.ready_store().queues.resume(validate_queue(name), actor)
 
 
 def _definition(

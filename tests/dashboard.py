@@ -13,7 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_recurring import AllowAll, JobState, Scheduler
-from flask_recurring.store import Store
+from flask_recurring.store import APPLICATION, Store
 
 HTMX = {"HX-Request": "true"}
 """What htmx sends with each request."""
@@ -160,8 +160,9 @@ class Shop:
         return self.client.get(path, headers=HTMX | headers)
 
     def audit(self) -> list[tuple[str, str, str]]:
-        """Actor, action and target of what was done, oldest first."""
-        return [(e.actor, e.action, e.target) for e in reversed(self.store.audit.newest())]
+        """Actor, action and target of what operators did, oldest first."""
+        found = reversed(self.store.audit.newest())
+        return [(e.actor, e.action, e.target) for e in found if e.actor != APPLICATION]
 
 
 @contextmanager

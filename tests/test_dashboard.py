@@ -696,7 +696,7 @@ def test_a_recurring_job_is_triggered_paused_resumed_and_removed(shop: Shop) -> 
         ("127.0.0.1", "recurring.resume", HOSTILE),
         ("127.0.0.1", "recurring.remove", HOSTILE),
     ]
-    assert [entry.detail for entry in shop.store.audit.newest()][-1] == f"job {job.id}"
+    assert f"job {job.id}" in [entry.detail for entry in shop.store.audit.newest()]
 
 
 def test_from_its_own_page_one_stays_there_unless_it_is_gone(small_shop: Shop) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from flask import Response, request
 
@@ -11,7 +11,7 @@ from . import notice
 from .job import job
 from .jobs import Filter, jobs
 from .page import go_to, url, wants_fragment
-from .security import record
+from .security import actor
 
 MOST_AT_ONCE = 1000
 """Jobs that one form may name."""
@@ -19,19 +19,17 @@ MOST_AT_ONCE = 1000
 
 def requeue() -> Response:
     """``POST /jobs/requeue``: run the named jobs, once more or at once."""
-    return _act("requeue", current_binding().scheduler.requeue)
+    return _act("requeue", current_binding().store.jobs.requeue_all)
 
 
 def delete() -> Response:
     """``POST /jobs/delete``: the named jobs will not run; a running one is asked to stop."""
-    return _act("delete", current_binding().scheduler.delete)
+    return _act("delete", current_binding().store.jobs.delete_all)
 
 
-def _act(verb: str, action: Callable[[int], bool]) -> Response:
+def _act(verb: str, act: Callable[[Sequence[int], str], Sequence[int]]) -> Response:
     named = list(dict.fromkeys(request.form.getlist("job", type=int)))[:MOST_AT_ONCE]
-    done = [identifier for identifier in named if action(identifier)]
-    for identifier in done:
-        record(f"job.{verb}", str(identifier))
+    done = act(named, actor())
     told = f"{verb}-{len(done)}-{len(named)}"
     if request.args.get("back") == "job" and len(named) == 1:
         if wants_fragment():

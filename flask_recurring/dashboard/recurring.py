@@ -6,10 +6,8 @@ the parameter ``id``.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from flask import Response, abort, request
 
@@ -20,9 +18,15 @@ from .details import details, told
 from .notice import Notice
 from .page import answer, go_to, url, wants_fragment
 from .schedule import wording
-from .security import actor, record
+from .security import actor
 
-Outcome = TypeVar("Outcome")
+Outcome = TypeVar("Outcome", covariant=True)
+
+
+class Act(Protocol[Outcome]):
+    """What an operator does to a recurring job."""
+
+    def __call__(self, id: str, *, actor: str) -> Outcome: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,7 @@ def recurring(notice: Notice | None = None) -> Response:
 def trigger() -> Response:
     """``POST /recurring/trigger``: run it now, whatever its schedule says."""
     identifier = request.form.get("id", "")
-    trigger = partial(current_binding().scheduler.trigger, actor=actor())
-    job = _try(trigger, identifier)
-    record("recurring.trigger", identifier, f"job {job.id}")
+    job = _try(current_binding().scheduler.trigger, identifier)
     return _back("triggered", Notice(f"Triggered {identifier}.", job.id))
 
 
@@ -98,15 +100,14 @@ def pause() -> Response:
     """``POST /recurring/pause``: no more ticks until it is resumed."""
     identifier = request.form.get("id", "")
     _try(current_binding().scheduler.pause, identifier)
-    record("recurring.pause", identifier)
     return _back("paused", Notice(f"Paused {identifier}."))
 
 
 def resume() -> Response:
-    """``POST /recurring/resume``: ticks again, from the next due time on."""
+    """``POST /recurring/resume``: ticks again, from where it was paused on: its misfire policy
+    decides about what it missed meanwhile."""
     identifier = request.form.get("id", "")
     _try(current_binding().scheduler.resume, identifier)
-    record("recurring.resume", identifier)
     return _back("resumed", Notice(f"Resumed {identifier}."))
 
 
@@ -114,13 +115,12 @@ def remove() -> Response:
     """``POST /recurring/remove``: the recurring job goes, its past jobs stay."""
     identifier = request.form.get("id", "")
     _try(current_binding().scheduler.remove, identifier)
-    record("recurring.remove", identifier)
     return _back("removed", Notice(f"Removed {identifier}."))
 
 
-def _try(action: Callable[[str], Outcome], identifier: str) -> Outcome:
+def _try(action: Act[Outcome], identifier: str) -> Outcome:
     try:
-        return action(identifier)
+        return action(identifier, actor=actor())
     except UnknownRecurringJobError:
         abort(404)
 

@@ -63,11 +63,6 @@ def actor() -> str:
     )
 
 
-def record(action: str, target: str, detail: str = "") -> None:
-    """Write down what the asking user did."""
-    current_binding().store.audit.record(actor(), action, target, detail)
-
-
 def harden(response: Response) -> Response:
     """Put the headers on an answer. Pages are never kept by a browser or a proxy; assets are."""
     response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY

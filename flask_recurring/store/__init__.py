@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from .audit import Audit
+from .audit import APPLICATION, Audit
 from .chores import Chores
 from .console import (
     ROW_LINES,
@@ -37,6 +37,7 @@ from .servers import Lease, NewServer, ServerInfo, Servers
 from .statistics import Minute, Statistics, Totals
 
 __all__ = [
+    "APPLICATION",
     "ROW_LINES",
     "Bookmark",
     "ConsoleBar",

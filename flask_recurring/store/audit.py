@@ -1,7 +1,13 @@
-"""Who did what: every action of an operator leaves an entry."""
+"""Who did what. Every act on a job, a recurring job or a queue leaves an entry, which is written in
+the transaction of the act itself: there is none of the two without the other.
+
+Not what servers do by themselves: runs, ticks, and deleting what was kept for long enough. Nor what
+code declares: that is in the code.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -10,6 +16,9 @@ import sqlalchemy as sa
 from .database import Database
 from .text import storable
 from .types import now
+
+APPLICATION = "the application"
+"""Who did it, if nobody says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +40,6 @@ class Audit:
         self._database = database
         self._table = database.tables.audit
 
-    def record(self, actor: str, action: str, target: str, detail: str = "") -> None:
-        """Write one entry. What is too long is cut."""
-        with self._database.begin() as connection:
-            connection.execute(entry(self._table, actor, action, target, detail))
-
     def newest(self, limit: int = 50) -> list[Entry]:
         """The last entries, newest first."""
         statement = sa.select(self._table).order_by(self._table.c.id.desc()).limit(limit)
@@ -51,10 +55,21 @@ class Audit:
 
 def entry(table: sa.Table, actor: str, action: str, target: str, detail: str = "") -> sa.Insert:
     """Writes one entry, in the transaction of what it tells of. What is too long is cut."""
-    return sa.insert(table).values(
-        at=now(),
-        actor=storable(actor, 200),
-        action=storable(action, 200),
-        target=storable(target, 500),
-        detail=storable(detail, 2000),
-    )
+    return sa.insert(table).values(at=now(), **_texts(actor, action, target, detail))
+
+
+def entries_of(
+    table: sa.Table, actor: str, action: str, entries: Iterable[tuple[str, str]]
+) -> tuple[sa.Insert, list[dict[str, str]]]:
+    """Writes an entry for each target and detail, as ``entry`` does: a statement and its values."""
+    values = [_texts(actor, action, target, detail) for target, detail in entries]
+    return sa.insert(table).values(at=now()), values
+
+
+def _texts(actor: str, action: str, target: str, detail: str) -> dict[str, str]:
+    return {
+        "actor": storable(actor, 200),
+        "action": storable(action, 200),
+        "target": storable(target, 500),
+        "detail": storable(detail, 2000),
+    }

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from .database import Database
 from .driver import Entry
-from .jobs import possible
+from .types import is_id
 
 ROW_LINES = 100
 """Lines of one row at most."""
@@ -179,4 +179,4 @@ def _unpacked(more: str | None) -> Iterator[tuple[int, str, str | None, str | No
 
 
 def _possible(job_id: int, claim: int) -> bool:
-    return possible(job_id) and 0 < claim <= LARGEST
+    return is_id(job_id) and 0 < claim <= LARGEST

@@ -1,37 +1,36 @@
-"""Jobs: reading them, requeuing, deleting, purging. New ones are written by ``insertion``, lists
-read by ``listing``."""
+"""Jobs: reading them. New ones are written by ``insertion``, lists read by ``listing``, and what is
+done to jobs that are there stands in ``commands``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import timedelta
+from collections.abc import Callable
 
 import sqlalchemy as sa
 
 from ..job import Attempt, Job, JobState
+from .commands import JobCommands
 from .count import Count
 from .database import Database
-from .hint import Hint, Topic
+from .hint import Hint
 from .insertion import Insertion
 from .listing import read
 from .page import Cursor, Page
-from .purge import Place, Purge
 from .text import is_storable
-from .types import now
+from .types import is_id
 
 
-class Jobs(Insertion):
+class Jobs(Insertion, JobCommands):
     """The job table and what hangs on it."""
 
     def __init__(self, database: Database, tell: Callable[[Hint], None]) -> None:
-        super().__init__(database, tell)
-        self._purge = Purge(database)
+        Insertion.__init__(self, database, tell)
+        JobCommands.__init__(self, database, tell)
 
     # -- reading
 
     def get(self, job_id: int) -> Job | None:
         """The job, or None if there is none with this id."""
-        if not possible(job_id):
+        if not is_id(job_id):
             return None
         with self._database.connect() as connection:
             found = connection.execute(
@@ -41,7 +40,7 @@ class Jobs(Insertion):
 
     def attempts(self, job_id: int) -> list[Attempt]:
         """The runs of the job that did not succeed, oldest first."""
-        if not possible(job_id):
+        if not is_id(job_id):
             return []
         attempt, server = self._database.tables.attempt, self._database.tables.server
         statement = (
@@ -94,114 +93,3 @@ class Jobs(Insertion):
         if cancelled:
             statement = statement.where(job.cancel_requested)
         return [(row.id, row.claim) for row in connection.execute(statement)]
-
-    # -- changing
-
-    def requeue(self, job_id: int) -> bool:
-        """Let a finished, scheduled or awaiting job run now, with all its retries before it again.
-
-        False if there is no such job, or it is waiting for a worker or running already.
-        """
-        if not possible(job_id):
-            return False
-        job = self._job.c
-        statement = (
-            sa.update(self._job)
-            .where(
-                job.id == job_id,
-                job.finished_at.is_not(None)
-                | ((job.state == JobState.ENQUEUED.value) & (job.run_at > now()))
-                | (job.state == JobState.AWAITING.value),
-            )
-            .values(
-                state=JobState.ENQUEUED.value,
-                run_at=now(),
-                started_at=None,
-                finished_at=None,
-                result=None,
-                attempt=0,
-                lost=0,
-                cancel_requested=False,
-            )
-            .returning(job.queue, job.priority)
-        )
-        with self._database.begin() as connection:
-            row = connection.execute(statement).first()
-            if row is None:
-                return False
-            hint = Hint(Topic.JOB, row.queue, row.priority)
-            self._database.driver.announce(connection, hint)
-        self._tell(hint)
-        return True
-
-    def delete(self, job_id: int) -> bool:
-        """Mark a job Deleted; one that is running is asked to stop and marked when it does.
-
-        False if there is no such job, or it is deleted or asked to stop already.
-        """
-        if not possible(job_id):
-            return False
-        job = self._job.c
-        running = job.state == JobState.PROCESSING.value
-        statement = (
-            sa.update(self._job)
-            .where(
-                job.id == job_id,
-                job.state != JobState.DELETED.value,
-                sa.not_(job.cancel_requested) | sa.not_(running),
-            )
-            .values(
-                state=sa.case((running, job.state), else_=JobState.DELETED.value),
-                finished_at=sa.case((running, job.finished_at), else_=now()),
-                cancel_requested=running,
-            )
-            .returning(job.state)
-        )
-        with self._database.begin() as connection:
-            row = connection.execute(statement).first()
-            if row is None:
-                return False
-            if row.state == JobState.PROCESSING.value:
-                self._database.driver.announce(connection, Hint(Topic.CANCEL))
-        self._tell(Hint(Topic.CANCEL))
-        return True
-
-    def purge(self, older_than: timedelta, states: Sequence[JobState]) -> int:
-        """Delete jobs that finished longer ago, with their attempts and consoles.
-
-        Not the runs of a recurring job that says how many are kept.
-        In chunks of a transaction each, so that nobody waits for it. Returns how many.
-        """
-        deleted = 0
-        for state in states:
-            place, more = Place(), True
-            while more:
-                with self._database.connect() as connection:
-                    found, more = self.purge_chunk(connection, state, older_than, place)
-                deleted += found
-        return deleted
-
-    def purge_chunk(
-        self,
-        connection: sa.Connection,
-        state: JobState,
-        older_than: timedelta,
-        place: Place | None = None,
-    ) -> tuple[int, bool]:
-        """Delete the oldest of them in one transaction: how many, and whether more may be left.
-
-        :param place: where the chunk before has ended; it is moved on.
-        """
-        return self._purge.chunk(connection, state, older_than, place or Place())
-
-    def purge_surplus(self, connection: sa.Connection, after: str = "") -> tuple[int, str | None]:
-        """Delete runs beyond those that recurring jobs keep, some recurring jobs at a time.
-
-        Returns how many, and after which id of a recurring job to go on; None at the end.
-        """
-        return self._purge.surplus(connection, after)
-
-
-def possible(job_id: int) -> bool:
-    """Whether it could be a job's id: databases refuse to look for numbers that they can't hold."""
-    return 0 < job_id < 2**63

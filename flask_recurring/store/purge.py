@@ -9,7 +9,7 @@ next run may ask for it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -48,11 +48,17 @@ class Purge:
         self._recurring = database.tables.recurring_job
 
     def chunk(
-        self, connection: sa.Connection, state: JobState, older_than: timedelta, place: Place
+        self,
+        connection: sa.Connection,
+        state: JobState,
+        older_than: timedelta,
+        place: Place,
+        note: Callable[[sa.Connection, int], None] | None = None,
     ) -> tuple[int, bool]:
         """Delete the oldest ones in one transaction: how many, and whether more may be left.
 
         :param place: where to go on. It is moved if some were stepped over that are kept.
+        :param note: writes down, in the same transaction, how many were deleted, if any were.
         """
         job = self._job.c
         statement = (
@@ -76,6 +82,8 @@ class Purge:
             keeping = self._keeping(connection, found)
             old = [row for row in found if row.recurring_id not in keeping]
             self._delete(connection, old)
+            if old and note is not None:
+                note(connection, len(old))
         if len(old) < len(found):
             place.at, place.id = found[-1].finished_at, found[-1].id
         return len(old), len(found) == CHUNK

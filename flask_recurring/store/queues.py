@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .audit import APPLICATION, entry
 from .database import Database
 from .hint import Hint, Topic
 from .types import now
@@ -14,21 +15,21 @@ class Queues:
         self._database = database
         self._queue = database.tables.queue
 
-    def pause(self, name: str) -> None:
+    def pause(self, name: str, actor: str = APPLICATION) -> None:
         """Let servers take nothing more from the queue. What runs goes on to its end."""
-        self._set(name, paused=True)
+        self._set(name, now(), "queue.pause", actor)
 
-    def resume(self, name: str) -> None:
+    def resume(self, name: str, actor: str = APPLICATION) -> None:
         """Let servers take from the queue again."""
-        self._set(name, paused=False)
+        self._set(name, None, "queue.resume", actor)
 
-    def _set(self, name: str, *, paused: bool) -> None:
-        value = now() if paused else None
+    def _set(self, name: str, paused_at: now | None, action: str, actor: str) -> None:
         statement = (
             self._database.insert(self._queue)
-            .values(name=name, paused_at=value, created_at=now())
-            .on_conflict_do_update(index_elements=["name"], set_={"paused_at": value})
+            .values(name=name, paused_at=paused_at, created_at=now())
+            .on_conflict_do_update(index_elements=["name"], set_={"paused_at": paused_at})
         )
         with self._database.begin() as connection:
             connection.execute(statement)
+            connection.execute(entry(self._database.tables.audit, actor, action, name))
             self._database.driver.announce(connection, Hint(Topic.ANY))

@@ -19,6 +19,11 @@ SQLITE_NOW = (
 """SQLite's clock, in microseconds since 1970 (it counts whole milliseconds)."""
 
 
+def is_id(number: int) -> bool:
+    """Whether it could be a row's id: databases refuse to look for numbers that they can't hold."""
+    return 0 < number < 2**63
+
+
 def to_microseconds(value: datetime) -> int:
     """Microseconds since 1970 of an aware datetime."""
     return (value - EPOCH) // MICROSECOND

@@ -279,7 +279,7 @@ def test_triggering_runs_it_beside_its_ticks(store: Store, worker: Worker) -> No
     before = get(store)
     told: list[Hint] = []
     store.subscribe(told.append)
-    job_id = store.recurring.trigger("nightly", "by Ann").id
+    job_id = store.recurring.trigger("nightly", "Ann").id
     assert told == [Hint(Topic.JOB, "mail", 3)]
     job = fetch(store, job_id)
     assert (job.task, job.args, job.queue, job.priority) == ("work", (7,), "mail", 3)
@@ -303,11 +303,11 @@ def test_triggering_runs_it_beside_its_ticks(store: Store, worker: Worker) -> No
 
 def test_a_reason_is_kept_as_far_as_it_goes(store: Store) -> None:
     store.recurring.save([definition()])
-    for reason in ("a\0\ud800", "x" * 10_000):
-        store.recurring.trigger("nightly", reason)
+    for actor in ("a\0\ud800", "x" * 10_000):
+        store.recurring.trigger("nightly", actor)
     assert [tick.reason for tick in store.recurring.ticks("nightly")] == [
-        "x" * 499 + "…",
-        "a\N{SYMBOL FOR NULL}?",
+        "by " + "x" * 496 + "…",
+        "by a\N{SYMBOL FOR NULL}?",
     ]
 
 

@@ -179,7 +179,7 @@ def test_history_tells_how_runs_went(fleet: Fleet) -> None:
     run = fleet.worker.claim_one()
     fleet.tick(NOON + 2 * MINUTE)
     fleet.worker.settle([success(run, seconds=3)])
-    fleet.store.recurring.trigger("job", "by Ann")
+    fleet.store.recurring.trigger("job", "Ann")
     going = fleet.worker.claim_one()
     triggered, skipped, first = fleet.store.recurring.history("job")
     assert (first.tick.due, first.tick.outcome) == (NOON + MINUTE, "run")

@@ -125,7 +125,7 @@ def test_skip_does_not_heed_other_jobs(fleet: Fleet) -> None:
 @pytest.mark.parametrize("overlap", ["skip", "queue", "cancel"])
 def test_a_run_by_hand_is_going_too_and_comes_at_once(fleet: Fleet, overlap: str) -> None:
     run = start_first(fleet, overlap)
-    fleet.store.recurring.trigger("job", "by Ann")
+    fleet.store.recurring.trigger("job", "Ann")
     assert states(fleet) == ["Processing", "Enqueued"]
     by_hand = fleet.worker.claim_one()
     assert by_hand.due is None

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 
 from ...definition import Definition, fingerprint
 from ...schedule import Schedule, read_schedule
+from ..audit import APPLICATION, entries_of
 from ..hint import Hint, Topic
 from ..manifests import Manifests
 from ..pieces import pieces
@@ -56,6 +57,8 @@ class _Author:
 
     code: bool
     application: str | None = None
+    actor: str = APPLICATION
+    """For the audit: who made the call."""
 
     @property
     def stays_out(self) -> bool:
@@ -75,13 +78,13 @@ class _Changes:
 class Definitions(RecurringTable):
     """Writes what code and calls at run time say."""
 
-    def save(self, definitions: Sequence[Definition]) -> int:
+    def save(self, definitions: Sequence[Definition], actor: str = APPLICATION) -> int:
         """Write definitions of calls at run time; returns how many were new or differed.
 
         An unchanged one writes nothing, so a tick that has fallen due meanwhile still comes.
         Another schedule sets the next tick from now on. What an operator overrode stays so.
         """
-        return self._write(definitions, _Author(code=False)).written
+        return self._write(definitions, _Author(code=False, actor=actor)).written
 
     def declare(
         self, definitions: Sequence[Definition], application: str | None = None
@@ -110,6 +113,8 @@ class Definitions(RecurringTable):
             if changes.inserts:
                 connection.execute(sa.insert(self._row), changes.inserts)
             self._update(connection, changes.updates)
+            if not author.code:
+                self._record(connection, changes, author.actor)
             written = len(changes.inserts) + len(changes.updates)
             written += self._correct(connection, corrections)
             if written:
@@ -185,6 +190,15 @@ class Definitions(RecurringTable):
                 | {"superseded": encoded_list(superseded[:REMEMBERED])}
             )
         return changes
+
+    def _record(self, connection: sa.Connection, changes: _Changes, actor: str) -> None:
+        acts = (
+            ("recurring.add", [(row["id"], row["declared"]) for row in changes.inserts]),
+            ("recurring.update", [(row["row_id"], row["declared"]) for row in changes.updates]),
+        )
+        for action, entries in acts:
+            if entries:
+                connection.execute(*entries_of(self._audit, actor, action, entries))
 
     def _update(self, connection: sa.Connection, updates: Sequence[dict[str, Any]]) -> None:
         if updates:

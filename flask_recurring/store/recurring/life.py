@@ -1,8 +1,8 @@
-"""What an operator does to a recurring job: pause, override, trigger, remove."""
+"""What an operator does to a recurring job: pause, override, trigger, remove; and who it was."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from ...definition import Definition
 from ...job import Job
 from ...schedule import Schedule
-from ..audit import entry
+from ..audit import APPLICATION, entry
 from ..driver import NewJob
 from ..hint import Hint, Topic
 from ..insertion import written
@@ -26,24 +26,27 @@ LONGEST_REASON = 500
 class Life(RecurringTable):
     """Changes one recurring job."""
 
-    def remove(self, id: str) -> None:
+    def remove(self, id: str, actor: str = APPLICATION) -> None:
         """Delete a recurring job. Its jobs and its history stay."""
-        self._change(id, sa.delete(self._row))
+        if not is_storable(id):
+            raise unknown(id)
+        with self._database.begin() as connection:
+            statement = sa.delete(self._row).where(self._row.c.id == id)
+            if connection.execute(statement).rowcount == 0:
+                raise unknown(id)
+            connection.execute(entry(self._audit, actor, "recurring.remove", id))
+            self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
+        self._tell(Hint(Topic.SCHEDULE))
 
-    def pause(self, id: str) -> None:
+    def pause(self, id: str, actor: str = APPLICATION) -> None:
         """Let the recurring job have no ticks until it is resumed."""
-        row = self._row.c
-        self._change(
-            id,
-            sa.update(self._row).values(
-                paused=True,
-                held_at=sa.func.coalesce(row.next_at, row.held_at),
-                next_at=None,
-                updated_at=now(),
-            ),
-        )
 
-    def resume(self, id: str) -> None:
+        def paused(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
+            return {} if row.paused else _standing(row, row.next_at or row.held_at, True, moment)
+
+        self._rewrite(id, paused, "recurring.pause", actor)
+
+    def resume(self, id: str, actor: str = APPLICATION) -> None:
         """Let the recurring job tick again, from where it was paused on.
 
         What it missed meanwhile is treated as its misfire policy says.
@@ -52,7 +55,7 @@ class Life(RecurringTable):
         def resumed(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
             return _standing(row, row.held_at, False, moment) if row.paused else {}
 
-        self._rewrite(id, resumed)
+        self._rewrite(id, resumed, "recurring.resume", actor)
 
     def override(
         self,
@@ -122,18 +125,20 @@ class Life(RecurringTable):
             )
             return values
 
-        def record(connection: sa.Connection) -> None:
-            connection.execute(entry(self._database.tables.audit, actor, action, id, *told))
-
-        self._rewrite(id, overridden, record)
+        self._rewrite(id, overridden, action, actor, told)
 
     def _rewrite(
         self,
         id: str,
         values: Callable[[sa.Row[Any], datetime], dict[str, Any]],
-        besides: Callable[[sa.Connection], None] | None = None,
+        action: str,
+        actor: str,
+        details: Sequence[str] = (),
     ) -> None:
-        """Write what ``values`` makes of the locked row, if anything, and something besides."""
+        """Write what ``values`` makes of the locked row, if anything, and that it was done.
+
+        :param details: what the audit says besides; ``values`` may fill it.
+        """
         if not is_storable(id):
             raise unknown(id)
         with self._database.begin() as connection:
@@ -150,25 +155,15 @@ class Life(RecurringTable):
                     .where(self._row.c.id == id)
                     .values(**written, updated_at=moment)
                 )
-                if besides is not None:
-                    besides(connection)
+                connection.execute(entry(self._audit, actor, action, id, *details))
                 self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
         self._tell(Hint(Topic.SCHEDULE))
 
-    def _change(self, id: str, statement: sa.Update | sa.Delete) -> None:
-        if not is_storable(id):
-            raise unknown(id)
-        with self._database.begin() as connection:
-            if connection.execute(statement.where(self._row.c.id == id)).rowcount == 0:
-                raise unknown(id)
-            self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
-        self._tell(Hint(Topic.SCHEDULE))
-
-    def trigger(self, id: str, reason: str | None = None) -> Job:
+    def trigger(self, id: str, actor: str = APPLICATION) -> Job:
         """Enqueue a run now, beside the ticks, and return its job. No tick is moved by it,
         and no overlap policy keeps it from running.
 
-        :param reason: by whom, for the history.
+        :param actor: who wants it, for the history and the audit.
         """
         if not is_storable(id):
             raise unknown(id)
@@ -196,7 +191,7 @@ class Life(RecurringTable):
                     recurring_id=id,
                     due=None,
                     outcome="triggered",
-                    reason=None if reason is None else storable(reason, LONGEST_REASON),
+                    reason=storable(f"by {actor}", LONGEST_REASON),
                     job_id=job.id,
                     created_at=now(),
                 )
@@ -204,6 +199,7 @@ class Life(RecurringTable):
             connection.execute(
                 sa.update(self._row).where(self._row.c.id == id).values(last_job_id=job.id)
             )
+            connection.execute(entry(self._audit, actor, "recurring.trigger", id, f"job {job.id}"))
         self._tell(hint)
         return job
 

@@ -28,6 +28,7 @@ class RecurringTable:
         self._tick = database.tables.tick
         self._job = database.tables.job
         self._awaiting = Awaiting(database)
+        self._audit = database.tables.audit
         self._tell = tell
 
 
