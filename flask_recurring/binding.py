@@ -18,7 +18,7 @@ from .server import Server, ServerConfig, Workload
 from .server.janitor import Retention
 from .settings import Settings
 from .settings.database_url import normalise
-from .store import Database, NewJob, Store, StoreUnavailable, create_engine
+from .store import Database, NewJob, Store, StoreUnavailable, create_engine, in_memory
 from .version import VERSION
 
 if TYPE_CHECKING:
@@ -274,18 +274,11 @@ class Binding:
     def after_fork(self) -> None:
         """Forget, in a child process, what belongs to the parent."""
         self._lock = threading.RLock()
+        self.scheduler.after_fork()
         self.declarations.after_fork()
         self.server = None
         if self._store is not None:
-            self._store.database.after_fork()
-
-
-def in_memory(url: sa.URL) -> bool:
-    """Whether it is a SQLite database that no other connection can see."""
-    name = url.database or ""
-    return url.get_backend_name() == "sqlite" and (
-        not name or ":memory:" in name or "mode=memory" in name or url.query.get("mode") == "memory"
-    )
+            self._store.after_fork()
 
 
 def current_binding() -> Binding:

@@ -26,6 +26,7 @@ from .binding import BINDING, EXTENSION, Binding
 from .context import JobContext
 from .definition import Definition
 from .errors import ConfigurationError, UnknownTaskError
+from .forks import protect
 from .job import Job, JobState
 from .names import validate_id, validate_queue
 from .overrides import Overrides, checked, checked_names
@@ -127,6 +128,7 @@ class Scheduler:
         settings = Settings.from_config(config)
         binding = Binding(self, app, settings, db)
         self._bindings.add(binding)
+        protect(binding)
         app.extensions[EXTENSION] = self
         app.extensions[BINDING] = binding
         from .cli import commands
@@ -297,6 +299,10 @@ class Scheduler:
         """The recurring jobs that the code declares."""
         with self._lock:
             return [definition for _, definition in self._definitions.values()]
+
+    def after_fork(self) -> None:
+        """Make a lock of its own in a child process."""
+        self._lock = threading.Lock()
 
     # -- applications
 

@@ -33,6 +33,7 @@ from typing import Any
 
 from flask import request
 
+from . import forks
 from .binding import Binding, logger
 
 LOOPS = {
@@ -104,7 +105,6 @@ class Serving:
         """In a child process."""
         self._lock = threading.Lock()
         self._watched_until = time.monotonic() + WATCH_TIME
-        self._binding.after_fork()
 
 
 class Watcher:
@@ -194,8 +194,7 @@ def _arrange_once() -> None:
     if not _arranged:
         _arranged = True
         _at_exit(_stop_all)
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=_after_fork)
+        forks.afterwards(_after_fork)
     # Python's default for SIGTERM ends the process on the spot. Whoever has a handler of their own
     # ends it in order already.
     if threading.current_thread() is threading.main_thread():

@@ -23,7 +23,7 @@ from .console import (
 from .count import Count
 from .database import Database
 from .driver import Entry, NewJob, Tally
-from .engine import create_engine
+from .engine import create_engine, in_memory
 from .failure import Failure, StoreUnavailable, StoreUnusable, describe
 from .hint import Hint, Topic
 from .jobs import Jobs
@@ -69,6 +69,7 @@ __all__ = [
     "create_engine",
     "describe",
     "entry_lines",
+    "in_memory",
     "lines_entry",
 ]
 
@@ -112,6 +113,11 @@ class Store:
         """End what ``subscribe`` began."""
         if listener in self._listeners:
             self._listeners.remove(listener)
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, the parent's connections, locks and listeners."""
+        self._listeners.clear()
+        self.database.after_fork()
 
     def tell(self, hint: Hint) -> None:
         """Pass a hint on inside this process."""

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..errors import ConfigurationError
-from .engine import AUTOCOMMIT
+from .engine import AUTOCOMMIT, INHERITED, in_memory
 from .link import Link
 from .pool import Pool
 from .schema import Tables
@@ -68,6 +69,7 @@ class Database:
         ).execution_options(isolation_level=AUTOCOMMIT)
         self._opening = threading.local()
         sa.event.listen(self._link_engine, "connect", self._reached, insert=True)
+        self._links: WeakSet[Link] = WeakSet()
         self._ready = False
         self._preparing = threading.Lock()
 
@@ -123,7 +125,9 @@ class Database:
 
     def link(self, role: str) -> Link:
         """A connection of the server's own, opened when it is first used."""
-        return Link(self, role)
+        link = Link(self, role)
+        self._links.add(link)
+        return link
 
     def open(
         self, role: str, reached: Callable[[Any], None] = lambda driver: None
@@ -147,8 +151,13 @@ class Database:
 
     def after_fork(self) -> None:
         """Forget, in a child process, the connections and locks that belong to the parent."""
-        self.bare_engine.dispose(close=False)
-        self._link_engine.dispose(close=False)
+        for link in list(self._links):
+            link.after_fork()
+        for engine in (self.bare_engine, self._link_engine):
+            # What a database in memory holds was copied with the process, and nobody shares it.
+            if not in_memory(engine.url):
+                INHERITED.append(engine.pool)
+                engine.dispose(close=False)
         self._preparing = threading.Lock()
         self.driver.after_fork()
 

@@ -128,6 +128,9 @@ class Driver(Protocol):
     def abort(self, driver: Any) -> None:
         """From another thread, make what runs on the driver's connection fail."""
 
+    def abandon(self, driver: Any) -> None:
+        """In a forked child, give up its share in the parent's connection; nothing is sent."""
+
     def ping(self, connection: sa.Connection) -> None:
         """Make sure that the other end still answers."""
 

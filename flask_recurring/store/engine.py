@@ -15,6 +15,19 @@ COMMITS = "flask_recurring_commits"
 others to that, and back, at each checkout takes a tenth of the time of an insert."""
 
 
+INHERITED: list[object] = []
+"""What a forked child got from its parent and may neither use nor close: to close a connection is
+to speak to the database on the parent's behalf, and what is collected as garbage is closed."""
+
+
+def in_memory(url: sa.URL) -> bool:
+    """Whether it is a SQLite database that no other connection can see."""
+    name = url.database or ""
+    return url.get_backend_name() == "sqlite" and (
+        not name or ":memory:" in name or "mode=memory" in name or url.query.get("mode") == "memory"
+    )
+
+
 def create_engine(
     url: str | sa.URL,
     *,

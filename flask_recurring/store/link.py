@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
+from .engine import INHERITED
+
 if TYPE_CHECKING:
     from .database import Database
 
@@ -67,6 +69,19 @@ class Link:
         driver = self._driver
         if driver is not None:
             self._database.driver.abort(driver)
+
+    def after_fork(self) -> None:
+        """In a child process, let go of the parent's connection without a word to the database.
+
+        While a child holds its socket the database takes the parent for alive, and what a parent
+        that was killed has held is run nowhere.
+        """
+        connection, self._connection = self._connection, None
+        driver, self._driver = self._driver, None
+        self.presence = None
+        if driver is not None:
+            INHERITED.extend((connection, driver))
+            self._database.driver.abandon(driver)
 
     def close(self) -> None:
         """Drop the connection; the next use opens a new one."""

@@ -155,6 +155,18 @@ class PostgreSQL:
             except OSError:
                 return
 
+    def abandon(self, driver: Any) -> None:
+        try:
+            number = driver.fileno()
+        except psycopg.Error:
+            return  # closed before the fork
+        # The number stays taken, so that whatever libpq still does with it hits nobody else's file.
+        nothing = os.open(os.devnull, os.O_RDWR)
+        try:
+            os.dup2(nothing, number, inheritable=False)
+        finally:
+            os.close(nothing)
+
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")
 

@@ -113,6 +113,9 @@ class SQLite:
         with contextlib.suppress(sqlite3.Error):
             driver.interrupt()
 
+    def abandon(self, driver: Any) -> None:
+        return  # the locks on its files are the parent's alone
+
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")
 

@@ -1,0 +1,96 @@
+"""What a forked child has of its parent's connections, locks and threads: nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from flask_recurring import JobState
+from tests.applications import Applications, job_of, store_of, wait_for_job
+from tests.apps import served
+from tests.apps.bound import BOUND
+from tests.processes import Spawn, free_port
+from tests.waiting import wait_for
+
+pytestmark = pytest.mark.processes
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_process_has_connections_and_locks_of_its_own(database_url: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "tests.apps.forking", database_url],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=60,
+    )
+
+    assert result.stderr == ""
+    assert result.stdout.splitlines() == [
+        "preloaded: 0 failed",
+        "shared: 0 failed",
+        "job: 0 failed",
+        "view: 0 failed",
+        "lent: 0 failed",
+        "locked: 0 failed",
+    ]
+    assert result.returncode == 0
+
+
+def test_preloaded_workers_without_a_server_share_no_connection(
+    postgres_url: str, spawn: Spawn
+) -> None:
+    port = free_port()
+    app = f"tests.apps.forking:create_app({postgres_url!r})"
+    process = spawn(
+        [
+            *(*BOUND, sys.executable, "-m", "gunicorn", app, "--preload", "--workers", "3"),
+            *("--bind", f"127.0.0.1:{port}", "--no-control-socket"),
+        ],
+        env={"PYTHONPATH": str(ROOT)},
+    )
+    process.wait_for_port(port)
+    seen: set[tuple[int, int]] = set()
+
+    def all_seen() -> bool:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/connection", timeout=10) as answer:
+            seen.add(tuple(json.load(answer)))
+        return len({worker for worker, _ in seen}) == 3
+
+    wait_for(all_seen)
+
+    assert len({backend for _, backend in seen}) == 3
+    assert process.stop() == 0
+
+
+def test_server_that_was_killed_is_dead_although_a_child_of_it_lives(
+    apps: Applications, database_url: str, spawn: Spawn
+) -> None:
+    app = apps.make(served.scheduler, database_url)
+    command = (sys.executable, "-m", "flask", "--app", "tests.apps.served", "recurring", "worker")
+    settings = {
+        "PYTHONPATH": str(ROOT),
+        "FLASK_RECURRING_DATABASE_URL": database_url,
+        "FLASK_RECURRING_HEARTBEAT_INTERVAL": "0.5",
+        "FLASK_RECURRING_WORKER_ENABLED": "false",
+    }
+    workers = {
+        process.pid: process for process in (spawn([*BOUND, *command], env=settings) for _ in "12")
+    }
+    servers = store_of(app).servers
+    wait_for(lambda: {server.pid for server in servers.live()} == set(workers), timeout=30)
+    with app.app_context():
+        job = wait_for_job(app, served.parent.enqueue(), JobState.PROCESSING)
+    (holder,) = (server for server in servers.live() if server.name == job.server)
+
+    workers[holder.pid].kill()
+
+    wait_for(lambda: job_of(app, job).server not in (None, holder.name), timeout=12)
+    assert {server.pid for server in servers.live()} == set(workers) - {holder.pid}
