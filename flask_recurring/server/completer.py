@@ -14,9 +14,11 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 
 from ..console import Console
-from ..store import Entry, Link, Store, Tally
+from ..store import Entry, Failure, Link, Store, Tally
 from ..store.completion import Outcome, Setback, Success
+from ..store.driver import Accepted
 from .backoff import Backoff, logger
+from .batch import Batch, write_apart
 from .stock import Stock
 
 ENOUGH = 100
@@ -162,10 +164,10 @@ class Completer:
         # If this fails, it may have been committed all the same.
         doubtful = self._doubtful
         self._doubtful = max(doubtful, len(successes) + len(setbacks))
-        with self._link.use() as connection:
-            accepted = self._store.database.driver.settle(
-                connection, successes, setbacks, entries, tallies, self._server_id()
-            )
+        batch = Batch(successes, setbacks, entries, tallies)
+        accepted = self._write(batch)
+        if isinstance(accepted, Exception):
+            accepted = write_apart(batch, accepted, self._write)
         del self._successes[: len(successes)]
         del self._setbacks[: len(setbacks)]
         del self._entries[: len(entries)]
@@ -185,6 +187,17 @@ class Completer:
                 refused,
             )
         self._count(successes, setbacks)
+
+    def _write(self, batch: Batch) -> Accepted | Exception:
+        """Write it; returned is the error by which the database refuses a value in it for good."""
+        with self._link.use() as connection:
+            try:
+                return self._store.database.driver.settle(connection, *batch, self._server_id())
+            except Exception as error:
+                if Failure.of(error) is not Failure.DATA:
+                    raise
+                # The connection is as good as before: its transaction was rolled back.
+                return error
 
     def _take_consoles(self) -> None:
         # As many as there are now: those that are written in meanwhile come again.
