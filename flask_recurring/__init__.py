@@ -6,7 +6,7 @@ settings, logs and activity in PostgreSQL or SQLite, and shows everything on a d
 
 from __future__ import annotations
 
-from .access import Access, AllowAll, LocalRequestsOnly
+from .access import Access, AllowAll, Decision, LocalRequestsOnly
 from .console import COLORS, ProgressBar
 from .context import JobContext, current_job
 from .cron import CronExpression
@@ -38,6 +38,7 @@ __all__ = [
     "Call",
     "ConfigurationError",
     "CronExpression",
+    "Decision",
     "Job",
     "JobCancelled",
     "JobContext",

@@ -1,8 +1,9 @@
 """Who may see the dashboard, and who may operate it.
 
-Hooks decide: callables that take the request and answer an :class:`Access`, or a bool that means
-none or operate. Whatever is in doubt is refused: a hook that fails, an answer that is neither, a
-request that may have come through a proxy. Knows Flask's request, and nothing else of the package.
+Hooks decide: callables that take the request and answer an :class:`Access`, a bool that means none
+or operate, or a :class:`Decision`, which also says who it is. Whatever is in doubt is refused: a
+hook that fails, an answer that is none of these, a request that may have come through a proxy.
+Knows Flask's request, and nothing else of the package.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -32,7 +34,23 @@ class Access(enum.IntEnum):
     """See and change: trigger, pause, requeue, delete."""
 
 
-Hook = Callable[[Request], Access | bool]
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a hook answers that knows more than how much is allowed.
+
+    :param access: what the request may do; a bool as in a hook's plain answer.
+    :param user: who it is, if the hook has made sure of that: the name for the audit. With it a
+        refusal is 403.
+    :param challenge: the ``WWW-Authenticate`` header of a refusal, which is then 401. A challenge
+        such as ``Basic realm="jobs"`` makes browsers ask for name and password.
+    """
+
+    access: Access | bool
+    user: str | None = None
+    challenge: str | None = None
+
+
+Hook = Callable[[Request], Access | bool | Decision]
 """What decides on a request."""
 
 
@@ -61,37 +79,36 @@ class LocalRequestsOnly:
         return Access.OPERATE if local else Access.NONE
 
 
-def decide(hooks: Iterable[Hook], request: Request, *, debug: bool) -> Access:
-    """What a request may do: the lowest of the hooks' answers.
+def decide(hooks: Iterable[Hook], request: Request, *, debug: bool) -> Decision:
+    """What a request may do: the lowest of the hooks' answers, and who it is by one of them.
 
-    A hook that raises, or answers anything but an :class:`Access` or a bool, counts as
-    :attr:`Access.NONE` and is logged. Hooks after an answer of NONE are not asked.
+    A hook that raises, or answers anything else, counts as :attr:`Access.NONE` and is logged.
+    Hooks after an answer of NONE are not asked.
 
     :param debug: whether the app is in debug mode. If there is no hook, direct local requests may
         do everything in debug mode, and nobody anything otherwise.
     """
     hooks = tuple(hooks)
     if not hooks:
-        return LocalRequestsOnly()(request) if debug else Access.NONE
-    lowest = Access.OPERATE
+        return Decision(LocalRequestsOnly()(request) if debug else Access.NONE)
+    lowest, user, challenge = Access.OPERATE, None, None
     for hook in hooks:
-        lowest = min(lowest, _answer(hook, request))
+        answer = _answer(hook, request)
+        lowest = min(lowest, _access(answer.access))
+        user = user or answer.user
         if lowest is Access.NONE:
+            challenge = answer.challenge
             break
-    return lowest
+    return Decision(lowest, user, challenge)
 
 
-def has_identity(request: Request) -> bool:
-    """Whether somebody is known to stand behind a request, so that a refusal is 403 and not 401.
+def identity(request: Request) -> str | None:
+    """Who certainly stands behind a request, if no hook has said so; None for a stranger.
 
-    That is so if it has an ``Authorization`` header, if the WSGI server names a remote user, or if
-    Flask-Login is set up on the app and a user is signed in.
+    Flask-Login's user, if it is set up on the app and one is signed in, or the WSGI server's remote
+    user. What an ``Authorization`` header says counts for nothing: anybody can write one.
     """
-    return bool(
-        request.headers.get("Authorization", "").strip()
-        or request.remote_user
-        or _is_signed_in(request)
-    )
+    return _signed_in() or request.remote_user or None
 
 
 def same_origin(request: Request) -> bool:
@@ -114,27 +131,33 @@ def same_origin(request: Request) -> bool:
     return referer is None or _is_own(referer, request, path_allowed=True)
 
 
-def _answer(hook: Hook, request: Request) -> Access:
+def _answer(hook: Hook, request: Request) -> Decision:
     try:
         answer: Any = hook(request)
     except Exception:
         logger.exception("Authorization hook %r failed, so access is refused", hook)
-        return Access.NONE
-    if isinstance(answer, Access):
+        return Decision(Access.NONE)
+    if isinstance(answer, (Access, bool)):
+        return Decision(answer)
+    if isinstance(answer, Decision) and isinstance(answer.access, (Access, bool)):
         return answer
-    if isinstance(answer, bool):
-        return Access.OPERATE if answer else Access.NONE
     if inspect.iscoroutine(answer):
         answer.close()
         logger.error("Authorization hook %r is async, so access is refused: use a def", hook)
-        return Access.NONE
+        return Decision(Access.NONE)
     logger.error(
         "Authorization hook %r answered %s, so access is refused: answer Access.NONE, Access.READ, "
-        "Access.OPERATE, True or False",
+        "Access.OPERATE, True, False, or a Decision with one of these",
         hook,
         "None (does it lack a return?)" if answer is None else f"a {type(answer).__name__}",
     )
-    return Access.NONE
+    return Decision(Access.NONE)
+
+
+def _access(answer: Access | bool) -> Access:
+    if isinstance(answer, Access):
+        return answer
+    return Access.OPERATE if answer else Access.NONE
 
 
 # Local requests
@@ -180,16 +203,17 @@ def _came_through_proxy(request: Request) -> bool:
 # Identity
 
 
-def _is_signed_in(request: Request) -> bool:
+def _signed_in() -> str | None:
+    """The id of Flask-Login's user, if the application uses it and one is signed in."""
     if not hasattr(current_app, "login_manager"):
-        return False
+        return None
     try:
         user: Any = importlib.import_module("flask_login").current_user
-        return bool(getattr(user, "is_authenticated", False))
+        return str(user.get_id()) if getattr(user, "is_authenticated", False) else None
     except Exception:
         # The application's own user loader runs here; whatever it raises, nobody is known.
         logger.exception("Flask-Login could not tell who is signed in")
-        return False
+        return None
 
 
 # Origins

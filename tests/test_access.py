@@ -13,9 +13,10 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 from flask_recurring.access import (
     Access,
     AllowAll,
+    Decision,
     LocalRequestsOnly,
     decide,
-    has_identity,
+    identity,
     same_origin,
 )
 
@@ -234,25 +235,27 @@ def test_the_test_client_is_local() -> None:
         ([True, True], Access.OPERATE),
         ([True, False, True], Access.NONE),
         ([Access.READ, Access.NONE, Access.OPERATE], Access.NONE),
+        ([Decision(Access.READ), True], Access.READ),
+        ([Decision(True), Decision(False)], Access.NONE),
     ],
 )
 def test_the_lowest_answer_counts(answers: list[Any], expected: Access) -> None:
     hooks = [lambda request, answer=answer: answer for answer in answers]
     for debug in (False, True):
-        assert decide(hooks, asked("203.0.113.9"), debug=debug) is expected
-    assert decide(iter(hooks), asked(), debug=False) is expected
+        assert decide(hooks, asked("203.0.113.9"), debug=debug).access is expected
+    assert decide(iter(hooks), asked(), debug=False).access is expected
 
 
 def test_hooks_get_the_request() -> None:
     given = asked()
-    assert decide([lambda request: request is given], given, debug=False) is Access.OPERATE
+    assert decide([lambda request: request is given], given, debug=False).access is Access.OPERATE
 
 
 def test_no_hook_is_asked_after_a_refusal() -> None:
     def never(request: Request) -> bool:
         raise AssertionError
 
-    assert decide([lambda request: False, never], asked(), debug=False) is Access.NONE
+    assert decide([lambda request: False, never], asked(), debug=False).access is Access.NONE
 
 
 @pytest.mark.parametrize(
@@ -267,7 +270,19 @@ def test_no_hook_is_asked_after_a_refusal() -> None:
     ],
 )
 def test_without_hooks(given: Request, debug: bool, expected: Access) -> None:
-    assert decide((), given, debug=debug) is expected
+    assert decide((), given, debug=debug).access is expected
+
+
+def test_a_decision_says_who_it_is_and_how_to_prove_it() -> None:
+    def hook(*answer: Any, **more: Any) -> Any:
+        return lambda request: Decision(*answer, **more)
+
+    ann, basic = hook(True, user="ann"), hook(False, challenge="Basic")
+    assert decide([AllowAll(), ann], asked(), debug=False) == Decision(Access.OPERATE, "ann")
+    assert decide([ann, basic], asked(), debug=False) == Decision(Access.NONE, "ann", "Basic")
+    # Who may look needs no other name and password.
+    willing = hook(Access.READ, challenge="Basic")
+    assert decide([willing], asked(), debug=False) == Decision(Access.READ)
 
 
 class Truthy:
@@ -287,6 +302,7 @@ class Truthy:
         (Truthy(), "a Truthy"),
         (Access, "a EnumType"),
         ((True,), "a tuple"),
+        (Decision(2), "a Decision"),  # type: ignore[arg-type]
     ],
 )
 def test_another_answer_is_a_refusal(
@@ -295,7 +311,7 @@ def test_another_answer_is_a_refusal(
     def hook(request: Request) -> Any:
         return answer
 
-    assert decide([hook], asked(), debug=True) is Access.NONE
+    assert decide([hook], asked(), debug=True).access is Access.NONE
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert "test_another_answer" in record.getMessage()
@@ -312,7 +328,7 @@ def fail(request: Request) -> bool:
 
 @pytest.mark.parametrize("hook", [fail, abort_401, lambda: True])
 def test_a_hook_that_fails_is_a_refusal(caplog: pytest.LogCaptureFixture, hook: Any) -> None:
-    assert decide([AllowAll(), hook], asked(), debug=True) is Access.NONE
+    assert decide([AllowAll(), hook], asked(), debug=True).access is Access.NONE
     (record,) = caplog.records
     assert record.exc_info is not None
     assert "failed, so access is refused" in record.getMessage()
@@ -322,7 +338,7 @@ def test_an_async_hook_is_a_refusal(caplog: pytest.LogCaptureFixture) -> None:
     async def hook(request: Request) -> bool:
         return True
 
-    assert decide([hook], asked(), debug=True) is Access.NONE  # type: ignore[list-item]
+    assert decide([hook], asked(), debug=True).access is Access.NONE  # type: ignore[list-item]
     assert "is async" in caplog.text
 
 
@@ -333,6 +349,9 @@ class User:
     def __init__(self, is_authenticated: bool) -> None:
         self.is_authenticated = is_authenticated
 
+    def get_id(self) -> str:
+        return "kim"
+
 
 @pytest.fixture
 def app() -> Iterator[Flask]:
@@ -342,34 +361,32 @@ def app() -> Iterator[Flask]:
 
 
 @pytest.mark.parametrize(
-    ("given", "known"),
+    ("given", "name"),
     [
-        (asked(), False),
-        (asked(headers={"Authorization": "Basic dTpw"}), True),
-        (asked(headers={"Authorization": "Bearer x"}), True),
-        (asked(headers={"Authorization": " "}), False),
-        (asked(REMOTE_USER="kim"), True),
-        (asked(REMOTE_USER=""), False),
-        (asked(headers={"Remote-User": "kim"}), False),
-        (asked(headers={"Cookie": "session=x"}), False),
+        (asked(), None),
+        # What anybody can write, and nobody has verified.
+        (asked(headers={"Authorization": "Basic dTpw"}), None),
+        (asked(headers={"Authorization": "Bearer x"}), None),
+        (asked(REMOTE_USER="kim"), "kim"),
+        (asked(REMOTE_USER=""), None),
+        (asked(headers={"Remote-User": "kim"}), None),
+        (asked(headers={"Cookie": "session=x"}), None),
     ],
 )
-def test_identity(app: Flask, given: Request, known: bool) -> None:
-    assert has_identity(given) is known
+def test_identity(app: Flask, given: Request, name: str | None) -> None:
+    assert identity(given) == name
 
 
-@pytest.mark.parametrize(
-    ("user", "known"), [(User(True), True), (User(False), False), (None, False)]
-)
+@pytest.mark.parametrize(("user", "name"), [(User(True), "kim"), (User(False), None), (None, None)])
 def test_identity_of_flask_login(
-    app: Flask, monkeypatch: pytest.MonkeyPatch, user: User | None, known: bool
+    app: Flask, monkeypatch: pytest.MonkeyPatch, user: User | None, name: str | None
 ) -> None:
     module = types.ModuleType("flask_login")
     module.current_user = user  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flask_login", module)
-    assert has_identity(asked()) is False, "Flask-Login is not set up on the app"
+    assert identity(asked()) is None, "Flask-Login is not set up on the app"
     app.login_manager = object()  # type: ignore[attr-defined]
-    assert has_identity(asked()) is known
+    assert identity(asked()) == name
 
 
 def test_a_user_loader_that_fails_knows_nobody(
@@ -384,7 +401,7 @@ def test_a_user_loader_that_fails_knows_nobody(
     module.current_user = Broken()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flask_login", module)
     app.login_manager = object()  # type: ignore[attr-defined]
-    assert has_identity(asked()) is False
+    assert identity(asked()) is None
     assert "could not tell who is signed in" in caplog.text
 
 
@@ -398,9 +415,9 @@ def test_the_real_flask_login(app: Flask) -> None:
     app.secret_key = "x"
     manager.user_loader(lambda key: Person())
     with app.test_request_context():
-        assert has_identity(request) is False
+        assert identity(request) is None
         flask_login.login_user(Person())
-        assert has_identity(request) is True
+        assert identity(request) == "kim"
 
 
 # Origins

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from flask import Request
+from flask import Flask, Request
 
-from flask_recurring import Access, JobState
+from flask_recurring import Access, Decision, JobState, Scheduler
 from flask_recurring.dashboard import assets
+from flask_recurring.dashboard.security import HEADERS
 from tests.dashboard import HTMX, Shop, open_shop
 
 HOSTILE = "../a b/<script>alert('ä')</script>?x=1&y=2#z"
@@ -322,11 +323,109 @@ def test_closed_by_default(sqlite_url: str) -> None:
         assert refused.status_code == 401
         assert not shop.store.jobs.page(None).items
         assert shop.fragment("/hangfire/").status_code == 401
-        known = shop.client.get("/hangfire/", headers={"Authorization": "Bearer x"})
-        assert known.status_code == 403
         # What makes the refusal a page shows no data, so it needs no key.
-        style = next(link for link in Links(known.text).found if link.endswith(".css"))
+        style = next(link for link in Links(answer.text).found if link.endswith(".css"))
         assert shop.client.get(style).status_code == 200
+
+
+def test_the_first_refusal_without_a_hook_tells_how_to_open_the_door(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with open_shop(sqlite_url, RECURRING_DASHBOARD_AUTHORIZATION=[]) as shop:
+        shop.client.get("/hangfire/")
+        shop.client.get("/hangfire/")
+        (told,) = [one.getMessage() for one in caplog.records if one.name == "flask_recurring"]
+        assert "@scheduler.authorization" in told
+        caplog.clear()
+        shop.scheduler.authorization(lambda request: False)
+        shop.client.get("/hangfire/")
+        assert not caplog.records
+
+
+def test_a_hook_that_refuses_tells_the_log_nothing(
+    sqlite_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse = [lambda request: False]
+    with open_shop(sqlite_url, RECURRING_DASHBOARD_AUTHORIZATION=refuse) as shop:
+        assert shop.client.get("/hangfire/").status_code == 401
+        assert not caplog.records
+
+
+def test_each_401_says_what_would_let_one_in(sqlite_url: str) -> None:
+    """Without opening a browser's prompt for name and password, unless the hook wants one."""
+    with open_shop(sqlite_url, RECURRING_DASHBOARD_AUTHORIZATION=[]) as shop:
+        closed = shop.client.get("/hangfire/")
+        assert closed.headers["WWW-Authenticate"] == 'Session realm="flask-recurring"'
+
+        @shop.scheduler.authorization
+        def by_password(request: Request) -> Decision:
+            given = request.authorization
+            if given is None or (given.username, given.password) != ("ann", "x"):
+                return Decision(False, challenge='Basic realm="jobs"')
+            return Decision(request.args.get("as") != "guest", user=given.username)
+
+        for auth in (None, ("ann", "wrong"), ("ann", "")):
+            refused = shop.client.get("/hangfire/", auth=auth)
+            assert (refused.status_code, refused.headers["WWW-Authenticate"]) == (
+                401,
+                'Basic realm="jobs"',
+            )
+        assert shop.client.get("/hangfire/", auth=("ann", "x")).status_code == 200
+        known = shop.client.get("/hangfire/?as=guest", auth=("ann", "x"))
+        assert known.status_code == 403
+        assert "WWW-Authenticate" not in known.headers
+        assert shop.client.get("/hangfire/").status_code == 401
+
+
+def test_what_was_not_verified_is_nobody(sqlite_url: str) -> None:
+    with open_shop(sqlite_url, RECURRING_DASHBOARD_AUTHORIZATION=[lambda request: False]) as shop:
+        for header in ("Bearer x", "Basic YW5uOg==", "rubbish"):
+            answer = shop.client.get("/hangfire/", headers={"Authorization": header})
+            assert answer.status_code == 401
+            assert answer.headers["WWW-Authenticate"] == 'Session realm="flask-recurring"'
+        known = shop.client.get("/hangfire/", environ_overrides={"REMOTE_USER": "ann"})
+        assert known.status_code == 403
+
+
+def test_nobody_chooses_a_name_for_the_audit(small_shop: Shop) -> None:
+    def pause(**how: Any) -> str:
+        for action in ("pause", "resume"):
+            small_shop.client.post(f"/hangfire/recurring/{action}", data={"id": "nightly"}, **how)
+        return small_shop.audit()[-1][0]
+
+    assert pause(auth=("ceo", "")) == "127.0.0.1"
+    assert pause(environ_overrides={"REMOTE_USER": "bob"}) == "bob"
+    small_shop.scheduler.authorization(lambda request: Decision(True, user="ann"))
+    assert pause(auth=("ceo", "")) == "ann"
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_flask_talisman_leaves_our_headers_as_they_are(sqlite_url: str, early: bool) -> None:
+    """Whether it was set up before us or after."""
+    talisman = pytest.importorskip("flask_talisman")
+    with open_shop(sqlite_url) as shop:
+        ours = shop.client.get("/hangfire/").headers
+        app = Flask("secure")
+        app.config.update(shop.app.config, RECURRING_DATABASE_URL=sqlite_url)
+        scheduler = Scheduler()
+        options = {"force_https": False, "content_security_policy": "default-src https://cdn"}
+        if early:
+            talisman.Talisman(app, **options)
+        scheduler.init_app(app)
+        if not early:
+            talisman.Talisman(app, **options)
+        app.add_url_rule("/own", view_func=lambda: "theirs", endpoint="own")
+        client = app.test_client()
+        assert client.get("/own").headers["Content-Security-Policy"] == "default-src https://cdn"
+        for path in (
+            "/hangfire/",
+            "/hangfire/nothing",
+            Links(client.get("/hangfire/").text).found[0],
+        ):
+            headers = client.get(path).headers
+            for name in HEADERS:
+                assert headers.getlist(name) == [ours[name]], (path, name)
+        scheduler.binding_of(app).store.database.bare_engine.dispose()
 
 
 def test_debug_mode_tells_how_to_open_the_door(sqlite_url: str) -> None:
@@ -690,7 +789,7 @@ def test_a_recurring_job_is_triggered_paused_resumed_and_removed(shop: Shop) -> 
     assert post("pause").status_code == 404
 
     assert shop.audit() == [
-        ("operator", "recurring.trigger", HOSTILE),
+        ("127.0.0.1", "recurring.trigger", HOSTILE),
         ("127.0.0.1", "recurring.trigger", HOSTILE),
         ("127.0.0.1", "recurring.pause", HOSTILE),
         ("127.0.0.1", "recurring.resume", HOSTILE),

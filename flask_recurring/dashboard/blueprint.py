@@ -6,14 +6,14 @@ from flask import Blueprint, Response, abort, current_app, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from ..access import Access, has_identity, same_origin
-from ..binding import Binding, current_binding
+from ..binding import Binding
 from ..store import StoreUnavailable, StoreUnusable
 from . import (
     actions,
     assets,
     console,
     details,
+    door,
     editor,
     job,
     jobs,
@@ -33,7 +33,7 @@ def create_blueprint(binding: Binding) -> Blueprint:
     """The dashboard of one application, mounted under its settings' prefix."""
     prefix = binding.settings.dashboard_url_prefix
     blueprint = Blueprint("recurring", __name__, url_prefix=prefix)
-    blueprint.before_request(guard)
+    blueprint.before_request(door.guard)
     blueprint.after_request(security.harden)
     _pages(blueprint)
     for kind in (StoreUnavailable, StoreUnusable, SQLAlchemyError):
@@ -71,41 +71,6 @@ def _pages(blueprint: Blueprint) -> None:
     # Whatever else is asked for below the prefix is refused by us, behind the same door.
     for rule, methods in (("/<path:place>", ["GET", *UNSAFE]), ("/", UNSAFE), ("", UNSAFE)):
         blueprint.add_url_rule(rule, endpoint="unknown", view_func=unknown, methods=methods)
-
-
-def guard() -> Response | None:
-    """The door: who may come in, and from where an action may come. Assets show nothing."""
-    if request.endpoint is not None and request.endpoint.endswith(".asset"):
-        return None
-    allowed = security.granted()
-    if allowed is Access.NONE:
-        return refuse()
-    # In a process that runs no server nobody else has made the tables and written what the code
-    # declares. Both are done once.
-    current_binding().ready_store()
-    current_binding().define()
-    if request.method in SAFE:
-        return None
-    if not same_origin(request):
-        return page.message(
-            "That came from another site",
-            "Actions are taken only from the dashboard's own pages. Open the page and try again.",
-            403,
-        )
-    if allowed is not Access.OPERATE:
-        return page.message(
-            "You may look, not touch", "You have read access: it shows everything.", 403
-        )
-    return None
-
-
-def refuse() -> Response:
-    """401 for a stranger, 403 for somebody who is known but not let in."""
-    if has_identity(request):
-        return page.message("Not for you", "You are signed in, but not for this dashboard.", 403)
-    return page.message(
-        "Sign in first", "This dashboard is closed to visitors.", 401, security.hint()
-    )
 
 
 def failed(error: HTTPException) -> Response:

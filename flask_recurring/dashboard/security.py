@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from flask import Response, current_app, request
+from werkzeug.datastructures import Headers
 
-from ..access import Access, decide
+from ..access import Access, Decision, Hook, decide, identity
 from ..binding import current_binding
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIEnvironment
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -28,61 +31,57 @@ ANSWER = "flask_recurring.access"
 """Where a request keeps what the hooks answered. No header can write there."""
 
 
-def granted() -> Access:
-    """What this request may do. The hooks are asked once for each request."""
+def decision() -> Decision:
+    """What the hooks say about this request. They are asked once for each."""
     # Not kept in `g`: that belongs to the application context, which may outlive the request.
     environ = request.environ
     if ANSWER not in environ:
-        binding = current_binding()
-        hooks = (*binding.settings.dashboard_authorization, *binding.scheduler.hooks)
-        environ[ANSWER] = decide(hooks, request, debug=current_app.debug)
-    access: Access = environ[ANSWER]
-    return access
+        environ[ANSWER] = decide(hooks(), request, debug=current_app.debug)
+    answer: Decision = environ[ANSWER]
+    return answer
 
 
-def hint() -> str | None:
-    """In debug mode: how a developer opens the door."""
-    if not current_app.debug:
-        return None
-    return (
-        "from flask_recurring import Access\n\n"
-        "@scheduler.authorization\n"
-        "def may_use_dashboard(request):\n"
-        "    return Access.OPERATE  # or READ, or NONE"
-    )
+def hooks() -> tuple[Hook, ...]:
+    """All that decide about the dashboard: the settings' and the scheduler's."""
+    return current_binding().authorization
+
+
+def granted() -> Access:
+    """What this request may do."""
+    return Access(decision().access)
 
 
 def actor() -> str:
-    """Who is asking, for the audit: the name of a signed-in user, else the address."""
-    return (
-        _login_user()
-        or (request.authorization.username if request.authorization else None)
-        or request.remote_user
-        or request.remote_addr
-        or "unknown"
-    )
+    """Who is asking, for the audit: whom a hook or a login vouches for, else the address."""
+    return decision().user or identity(request) or request.remote_addr or "unknown"
+
+
+class Hardened(Response):
+    """An answer whose headers of security stay as they are, whatever the application's own hooks
+    put in their place: Flask-Talisman, for instance, has a policy for all pages."""
+
+    kept: dict[str, str]
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Called by Werkzeug when the answer goes out: nothing comes after it."""
+        headers = super().get_wsgi_headers(environ)
+        headers.update(self.kept)
+        return headers
+
+
+HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
 
 
 def harden(response: Response) -> Response:
     """Put the headers on an answer. Pages are never kept by a browser or a proxy; assets are."""
-    response.headers["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["X-Frame-Options"] = "DENY"
-    response.headers["Referrer-Policy"] = "same-origin"
-    response.headers["Cross-Origin-Opener-Policy"] = "same-origin"
-    if "Cache-Control" not in response.headers:
-        response.headers["Cache-Control"] = "no-store"
     # The same address gives a page or its live part.
     response.vary.add("HX-Request")
-    return response
-
-
-def _login_user() -> str | None:
-    """The id of Flask-Login's current user, if the application uses it and one is signed in."""
-    if not hasattr(current_app, "login_manager"):
-        return None
-    user: Any = importlib.import_module("flask_login").current_user
-    if not getattr(user, "is_authenticated", False):
-        return None
-    identity = user.get_id()
-    return None if identity is None else str(identity)
+    hardened = cast(Hardened, Hardened.force_type(response))
+    hardened.kept = {"Cache-Control": response.headers.get("Cache-Control", "no-store")} | HEADERS
+    return hardened
