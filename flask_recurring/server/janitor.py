@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from ..chance import chance
 from ..job import JobState
+from ..log import logger
 from ..store import Store
 from ..store.purge import Place
-from .backoff import logger
 
 INTERVAL = 60.0
 """Seconds between two rounds, of all servers together."""

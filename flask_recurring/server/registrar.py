@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from ..chance import chance
 from ..declarations import Declarations
+from ..log import logger
 from ..store import Store
-from .backoff import logger
 
 BEATS = 3.0
 """Intervals of the heart that something must be undeclared for."""

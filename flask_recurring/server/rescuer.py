@@ -12,8 +12,8 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ..chance import chance
+from ..log import logger
 from ..store import Hint, Lease, Rescue, Store, Topic
-from .backoff import logger
 from .heart import Heart
 
 

@@ -6,16 +6,16 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from ..console import capture_logging
 from ..declarations import Declarations
+from ..log import logger
 from ..store import Hint, Lease, Link, NewServer, Store, Topic
 from ..store.completion import Outcome
-from .backoff import Backoff, logger
+from .backoff import Backoff
 from .claimer import Claimer
 from .clock import Clock
 from .completer import Completer
@@ -26,12 +26,15 @@ from .listener import Listener
 from .outcome import STOPPING
 from .promoter import Promoter
 from .registrar import Registrar
+from .report import Report
 from .rescuer import Rescuer
 from .runner import Runner, Workload, setback
 from .stock import Stock
+from .threads import Threads, guarded
 from .ticker import Ticker
 from .timekeeper import Timekeeper
 from .wakeup import Wakeup
+from .worker import Worker
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks at connections that may hang."""
@@ -88,11 +91,12 @@ class Server:
         self._workload = workload
         self._declarations = declarations
         self._definitions_changed = False
+        self._defining = Backoff("Writing recurring jobs")
         self._stop_asked = threading.Event()
         self._hurry = threading.Event()
         self._look = threading.Event()
         self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads = Threads()
 
         database = store.database
         self._links = {
@@ -160,7 +164,10 @@ class Server:
             ],
         )
         self._supervisor = threading.Thread(
-            target=self._supervise, name="recurring-supervisor", daemon=True
+            target=guarded,
+            args=("supervisor", self._supervise),
+            name="recurring-supervisor",
+            daemon=True,
         )
 
     # -- life
@@ -201,37 +208,47 @@ class Server:
         return self.ready.is_set() and not self._stop_asked.is_set()
 
     def _supervise(self) -> None:
-        if not self._set_up():
-            return
+        if not self.ready.is_set():
+            if not self._set_up():
+                return
+            self._begin()
+        while not self._stop_asked.is_set():
+            self._watch()
+
+    def _begin(self) -> None:
+        """Start the other threads."""
         capture_logging()
         self.store.subscribe(self._heard)
-        self._spawn("claimer", self._claimer.run)
-        self._spawn("completer", self._completer.run)
-        self._spawn("control", self._control.run)
-        self._spawn("listener", self._listener.run)
+        self._threads.start("claimer", self._claimer.run)
+        self._threads.start("completer", self._completer.run)
+        self._threads.start("control", self._control.run)
+        self._threads.start("listener", self._listener.run)
         for number in range(self.config.threads):
-            self._spawn(f"worker-{number}", self._runner.work)
+            self._threads.start(f"worker-{number}", Worker(self._stock, self._runner).work)
         self.ready.set()
         logger.info("Server %s takes jobs, with %d threads.", self.name, self.config.threads)
-        defining = Backoff("Writing recurring jobs")
-        while not self._stop_asked.is_set():
-            moment = time.monotonic()
-            pause = min(WATCH_INTERVAL, self._timekeeper.enforce() - moment)
-            self._look.wait(max(0.0, pause))
-            self._look.clear()
-            # If this process stood still, answers may have come that nobody could take: next time.
-            stood_still = time.monotonic() - moment > 2 * WATCH_INTERVAL
-            for link in self._links.values():
-                if link.overdue and not stood_still:
-                    logger.warning("The database does not answer on the %s connection.", link.role)
-                    link.abort()
-            if self._definitions_changed:
-                self._definitions_changed = False
-                try:
-                    self._declare()
-                except Exception as error:
-                    self._definitions_changed = True
-                    self._stop_asked.wait(defining.failed(error))
+
+    def _watch(self) -> None:
+        """Wait until there is something to see to, or it is time to look, and do so."""
+        moment = time.monotonic()
+        pause = min(WATCH_INTERVAL, self._timekeeper.enforce() - moment)
+        self._look.wait(max(0.0, pause))
+        self._look.clear()
+        # If this process stood still, answers may have come that nobody could take: next time.
+        stood_still = time.monotonic() - moment > 2 * WATCH_INTERVAL
+        for link in self._links.values():
+            if link.overdue and not stood_still:
+                logger.warning("The database does not answer on the %s connection.", link.role)
+                link.abort()
+        if not self._stop_asked.is_set():
+            self._threads.replace_dead()
+        if self._definitions_changed:
+            self._definitions_changed = False
+            try:
+                self._declare()
+            except Exception as error:
+                self._definitions_changed = True
+                self._stop_asked.wait(self._defining.failed(error))
 
     def _set_up(self) -> bool:
         """Prepare the database and sign on, however long it takes; False if stopped before."""
@@ -276,7 +293,7 @@ class Server:
         # Should one of them still come to its end here, that counts no more.
         for run in self._stock.runs():
             self._completer.set_back(
-                setback(run.job, Outcome.HANDED_BACK, run.started, kind="", message=STOPPING)
+                setback(run.job, Outcome.HANDED_BACK, run.started, Report("", STOPPING))
             )
         self._stock.inbox.end()
         self._completer.stop()
@@ -318,18 +335,10 @@ class Server:
 
     # -- threads
 
-    def _spawn(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=f"recurring-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
     def _join(self, name: str, timeout: float) -> None:
-        for thread in self._threads:
-            if thread.name == f"recurring-{name}":
-                thread.join(timeout)
-                if thread.is_alive():
-                    self._links_of(name).abort()
-                    thread.join(1.0)
+        if not self._threads.join(name, timeout):
+            self._links_of(name).abort()
+            self._threads.join(name, 1.0)
 
     def _links_of(self, name: str) -> Link:
         roles = {"claimer": "claim", "completer": "complete", "listener": "listen"}
