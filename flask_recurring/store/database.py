@@ -1,8 +1,8 @@
 """Where the tables are and how one gets a connection to them.
 
 Two kinds of connection. The *client's* come from a pool: enqueuing, the dashboard, the command
-line. The *server's own* (``Link``) are opened one by one, kept by a thread, and dropped at the
-first error; they never compete with the application for a place in its pool.
+line. The *server's own* (``Link``) are opened one by one, kept by a thread, and dropped when they
+are not in order; they never compete with the application for a place in its pool.
 """
 
 from __future__ import annotations

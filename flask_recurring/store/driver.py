@@ -131,6 +131,9 @@ class Driver(Protocol):
     def abandon(self, driver: Any) -> None:
         """In a forked child, give up its share in the parent's connection; nothing is sent."""
 
+    def is_idle(self, connection: sa.Connection) -> bool:
+        """True if nothing is under way on the connection, and no transaction is open."""
+
     def ping(self, connection: sa.Connection) -> None:
         """Make sure that the other end still answers."""
 

@@ -28,6 +28,7 @@ from typing import Any
 import msgspec
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from ..claim import LOST_LIMIT, Claimed, Lane, Survey
@@ -166,6 +167,9 @@ class PostgreSQL:
             os.dup2(nothing, number, inheritable=False)
         finally:
             os.close(nothing)
+
+    def is_idle(self, connection: sa.Connection) -> bool:
+        return raw(connection).info.transaction_status == TransactionStatus.IDLE
 
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")

@@ -116,6 +116,9 @@ class SQLite:
     def abandon(self, driver: Any) -> None:
         return  # the locks on its files are the parent's alone
 
+    def is_idle(self, connection: sa.Connection) -> bool:
+        return not raw(connection).in_transaction
+
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")
 
