@@ -56,6 +56,7 @@
     403: "You are no longer let in. Sign in again, then reload this page.",
     404: "This was removed in the meantime.",
     503: "The database can't be reached, trying again …",
+    504: "The database takes too long, trying again …",
   };
 
   function tell(status) {

@@ -9,7 +9,8 @@ from flask import Response, abort, request
 
 from ..binding import current_binding
 from ..job import JobState
-from ..store import Cursor
+from ..store import Cursor, Page
+from . import figures
 from . import notice as notices
 from .notice import Notice
 from .page import answer, wants_fragment
@@ -74,21 +75,26 @@ def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
     """``GET /jobs`` and ``GET /jobs/<state>``."""
     binding = current_binding()
     wanted = Filter.read(state)
-    page = binding.store.jobs.page(
-        wanted.state,
-        queue=wanted.queue,
-        task=wanted.task,
-        recurring_id=wanted.recurring_id,
-        before=wanted.cursor("before"),
-        after=wanted.cursor("after"),
-        limit=binding.settings.dashboard_page_size,
-    )
+    before, after = wanted.cursor("before"), wanted.cursor("after")
+
+    def ask() -> Page:
+        return binding.store.jobs.page(
+            wanted.state,
+            queue=wanted.queue,
+            task=wanted.task,
+            recurring_id=wanted.recurring_id,
+            before=before,
+            after=after,
+            limit=binding.settings.dashboard_page_size,
+        )
+
+    page = figures.shared().get(wanted, ask)
     return answer(
         "jobs.html",
         at="jobs",
         wanted=wanted,
         page=page,
-        counts=binding.store.jobs.counts(),
+        counts=figures.counts(),
         tasks=binding.scheduler.tasks,
         queues=known_queues(),
         notice=notice or _told(),

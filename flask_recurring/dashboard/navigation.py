@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Response, request
 
-from ..binding import current_binding
+from . import figures
 from .page import environment, fragment, polling
 
 PAGES = frozenset({"overview", "recurring", "jobs", "servers"})
@@ -12,15 +12,14 @@ PAGES = frozenset({"overview", "recurring", "jobs", "servers"})
 
 def navigation() -> Response:
     """``GET /navigation?at=<page>``."""
-    store = current_binding().store
     at = request.args.get("at", "")
     body = (
         environment()
         .get_template("recurring/navigation.html")
         .render(
             at=at if at in PAGES else "",
-            counts=store.jobs.counts(),
-            live_servers=store.servers.live(),
+            counts=figures.counts(),
+            live_servers=figures.live_servers(),
             nav_polling=polling(),
         )
     )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from flask import Response
 
-from ..binding import current_binding
-from ..job import JobState
-from . import chart
+from . import chart, figures
 from .page import answer
 from .schedule import wording
 
@@ -16,16 +14,16 @@ SHOWN = 8
 
 def overview() -> Response:
     """``GET /``."""
-    store = current_binding().store
+    found = figures.overview(SHOWN)
     return answer(
         "overview.html",
         at="overview",
-        counts=store.jobs.counts(),
-        chart=chart.throughput(store.statistics.series(60)),
-        servers=store.servers.live(),
-        running=store.jobs.page(JobState.PROCESSING, limit=SHOWN).items,
-        failures=store.jobs.page(JobState.FAILED, limit=SHOWN).items,
-        coming=store.recurring.upcoming(SHOWN),
-        recurring_count=store.recurring.count(),
+        counts=figures.counts(),
+        chart=chart.throughput(found.minutes),
+        servers=figures.live_servers(),
+        running=found.running,
+        failures=found.failures,
+        coming=found.coming,
+        recurring_count=found.recurring_count,
         wording=wording,
     )

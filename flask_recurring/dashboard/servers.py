@@ -5,13 +5,14 @@ from __future__ import annotations
 from flask import Response
 
 from ..binding import current_binding
+from . import figures
 from .page import answer
 
 
 def servers() -> Response:
     """``GET /servers``."""
     binding = current_binding()
-    live = binding.store.servers.live()
+    live = figures.live_servers()
     return answer(
         "servers.html",
         at="servers",
