@@ -264,6 +264,7 @@ class Binding:
                 failed=settings.retention_failed,
                 deleted=settings.retention_deleted,
                 statistics=settings.retention_statistics,
+                ticks=settings.retention_ticks,
                 audit=settings.retention_audit,
             ),
         )

@@ -19,7 +19,7 @@ from .completer import Completer
 from .config import ServerConfig
 from .control import Control
 from .heart import Heart
-from .janitor import Janitor
+from .janitor import cleanings
 from .listener import Listener
 from .outcome import STOPPING
 from .promoter import Promoter
@@ -144,7 +144,7 @@ class Server:
         self._control = Control(self._links["control"], [self._ticker, self._promoter])
         self._maintenance = Control(
             self._links["maintenance"],
-            [self._declaring, self._registrar, Janitor(store, config.retention)],
+            [self._declaring, self._registrar, *cleanings(store, config.retention)],
             patience=self._unhurried,
             idle=IDLE,
         )

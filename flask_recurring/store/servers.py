@@ -21,6 +21,7 @@ import msgspec
 import sqlalchemy as sa
 
 from .database import Database
+from .expiry import Expiry
 from .rescue import LostJobs, Rescue
 from .types import now
 
@@ -211,15 +212,12 @@ class Servers:
             ).scalars()
         )
 
-    def purge(self, connection: sa.Connection) -> None:
-        """Forget servers that stopped long ago and hold no job."""
-        job = self._database.tables.job.c
-        connection.execute(
-            sa.delete(self._server).where(
-                self._server.c.stopped_at < now(-KEPT),
-                ~sa.exists().where(job.server_id == self._server.c.id, job.server_id.is_not(None)),
-            )
-        )
+    def expiry(self) -> Expiry:
+        """Servers that stopped long ago and hold no job."""
+        server, job = self._server.c, self._database.tables.job.c
+        busy = sa.exists().where(job.server_id == server.id, job.server_id.is_not(None))
+        old = (server.stopped_at < now(-KEPT)) & ~busy
+        return Expiry(self._database, self._server, old, by_age=False)
 
     def live(self) -> list[ServerInfo]:
         """All servers that have not stopped, oldest first."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,7 @@ import sqlalchemy as sa
 
 from flask_recurring import JobContext, JobState, Scheduler
 from flask_recurring.server import server as serving
+from flask_recurring.server.control import Control
 from flask_recurring.store import Database, Store, create_engine
 from tests.applications import (
     Applications,
@@ -80,6 +82,39 @@ def test_one_duty_that_fails_again_and_again_keeps_no_dead_server_from_being_fou
     wait_for(lambda: job_of(app, job).error, timeout=10, message="its rescue")
     assert [one.outcome for one in store.jobs.attempts(job)] == ["Lost"]
     assert failures.acquire(timeout=10), "it goes on failing"
+
+
+class Duty:
+    """Counts how often it is performed, and on which connections."""
+
+    def __init__(self, name: str, error: Exception | None = None) -> None:
+        self.name = name
+        self.next_at = 0.0
+        self.count = 0
+        self.connections: set[sa.Connection] = set()
+        self._error = error
+
+    def perform(self, connection: sa.Connection) -> None:
+        self.count += 1
+        self.connections.add(connection)
+        if self._error is not None:
+            raise self._error
+        self.next_at = time.monotonic() + 0.05
+
+
+def test_a_duty_that_fails_leaves_its_loop_and_its_connection_to_the_others(
+    apps: Applications, database_url: str
+) -> None:
+    store = store_of(apps.make(Scheduler(), database_url))
+    good, bad = Duty("good"), Duty("bad", ValueError("it is broken"))
+    loop = Control(store.database.link("test"), [bad, good])
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    wait_for(lambda: bad.count >= 4 and good.count >= 10)
+    loop.stop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(good.connections | bad.connections) == 1
 
 
 def test_a_tick_that_hangs_holds_up_no_heartbeat(apps: Applications, postgres_url: str) -> None:
