@@ -345,6 +345,9 @@ class Scheduler:
     def requeue(self, id: int, *, actor: str = APPLICATION) -> bool:
         """Let a finished or scheduled job run now. False if there is nothing to do.
 
+        A run of a recurring job awaits the end of another that is going, where its ``overlap``
+        keeps them apart.
+
         :param actor: who wants it, for the audit; so in all that follows.
         """
         return self.binding.ready_store().jobs.requeue(_job_id(id), actor)
@@ -470,6 +473,8 @@ class Scheduler:
 
     def trigger(self, id: str, *, actor: str = APPLICATION) -> Job:
         """Run a recurring job now, beside its schedule, and return the new job.
+
+        Under the overlap policies ``skip`` and ``queue`` it awaits the end of a run that is going.
 
         :param actor: who wants it, for the history and the audit.
         """

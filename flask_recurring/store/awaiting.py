@@ -4,9 +4,11 @@
 waits for a worker, while it runs, and while it has failed and waits for its retry. One that awaits
 is not.
 
-**How two are kept apart.** Where the policy keeps runs apart (``Overlap.apart``), only a tick and
-``promote`` below let a run go. Each of them holds the lock on the recurring job's row, and looks
-within it what is going. A run that comes in any other way awaits, and ``promote`` decides.
+**How two are kept apart.** Where the policy keeps runs apart (``Overlap.apart``), only a tick, a
+trigger by hand, and ``promote`` below let a run go. Each of them holds the lock on the recurring
+job's row, and looks within it what is going. A requeue looks at jobs and may not lock that row as
+well, since others lock the two the other way round: the run that it puts back awaits, and
+``promote`` decides, which waits for no lock.
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from .database import Database
 from .hint import Hint, Topic
 from .schema import AWAITING
 from .types import now
+
+APART = frozenset(overlap.value for overlap in Overlap if overlap.apart)
+"""The policies that keep runs apart, as rows name them."""
 
 
 class Promotion(NamedTuple):
@@ -60,19 +65,34 @@ class Awaiting:
         recurring = self._recurring.c
         return sa.exists().where(
             recurring.id == self._job.c.recurring_id,
-            recurring.overlap.in_([overlap.value for overlap in Overlap if overlap.apart]),
+            recurring.overlap.in_(sorted(APART)),
         )
+
+    def needed(self, connection: sa.Connection, id: str) -> bool:
+        """Whether a new run of this recurring job has to wait for another.
+
+        Call it within the transaction that has locked the recurring job's row.
+        """
+        job = self._job.c
+        there = sa.select(job.id).where(
+            job.recurring_id.is_not(None), job.finished_at.is_(None), job.recurring_id == id
+        )
+        return connection.execute(there.limit(1)).first() is not None
 
     def ready(self, connection: sa.Connection) -> list[str]:
         """Ids of the recurring jobs of which a run awaits and none is going."""
         found = connection.execute(sa.select(self._job.c.recurring_id).where(self._ready))
         return sorted({row.recurring_id for row in found})
 
-    def promote(self, connection: sa.Connection, ids: Sequence[str]) -> Promotion:
+    def promote(
+        self, connection: sa.Connection, ids: Sequence[str], jobs: Sequence[int] | None = None
+    ) -> Promotion:
         """Enqueue the run that has waited longest of each of these, where none is going.
 
-        Call it within a transaction. It waits for no lock, so whatever else the transaction has
-        locked, it is part of no circle.
+        Call it within a transaction. It steps over rows of recurring jobs that others have locked.
+
+        :param jobs: only these runs. If the transaction has locked them already, it waits for no
+            lock at all, and so is part of no circle.
         """
         recurring, job = self._recurring.c, self._job.c
         rows = sa.select(recurring.id).where(recurring.id.in_(ids))
@@ -93,6 +113,8 @@ class Awaiting:
             )
             .returning(job.queue, job.priority)
         )
+        if jobs is not None:
+            statement = statement.where(job.id.in_(jobs))
         lanes = {(row.queue, row.priority) for row in connection.execute(statement)} if free else ()
         hints = [Hint(Topic.JOB, queue, priority) for queue, priority in sorted(lanes)]
         for hint in hints:

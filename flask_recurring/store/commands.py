@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from ..job import JobState
 from .audit import APPLICATION, entries_of, entry
+from .awaiting import Awaiting
 from .database import Database
 from .hint import Hint, Topic
 from .pieces import pieces
@@ -33,19 +34,27 @@ class JobCommands:
         self._job = database.tables.job
         self._tell = tell
         self._purge = Purge(database)
+        self._awaiting = Awaiting(database)
 
     def requeue(self, job_id: int, actor: str = APPLICATION) -> bool:
         """Let a finished, scheduled or awaiting job run now, with all its retries before it again.
 
-        False if there is no such job, or it is waiting for a worker or running already.
+        A run of a recurring job whose policy keeps its runs apart awaits until no other is going.
+
+        False if there is no such job, or it is waiting for a worker, or for such another run, or
+        running already.
         """
         return bool(self.requeue_all([job_id], actor))
 
     def requeue_all(self, job_ids: Iterable[int], actor: str = APPLICATION) -> list[int]:
         """Requeue these jobs; returns the ids of those for which there was something to do."""
-        job = self._job.c
+        job, apart = self._job.c, self._awaiting.apart
         statement = sa.update(self._job).values(
-            state=JobState.ENQUEUED.value,
+            # One that was going already goes on.
+            state=sa.case(
+                (job.finished_at.is_not(None) & apart, JobState.AWAITING.value),
+                else_=JobState.ENQUEUED.value,
+            ),
             run_at=now(),
             started_at=None,
             finished_at=None,
@@ -57,7 +66,7 @@ class JobCommands:
         condition = (
             job.finished_at.is_not(None)
             | ((job.state == JobState.ENQUEUED.value) & (job.run_at > now()))
-            | (job.state == JobState.AWAITING.value)
+            | ((job.state == JobState.AWAITING.value) & sa.not_(apart))
         )
         return self._change(job_ids, statement, condition, "job.requeue", actor)
 
@@ -92,7 +101,9 @@ class JobCommands:
     ) -> list[int]:
         """Change those of the jobs that meet the condition, chunk by chunk; returns their ids."""
         job, audit = self._job.c, self._database.tables.audit
-        returning = statement.returning(job.id, job.state, job.queue, job.priority)
+        returning = statement.returning(
+            *(job.id, job.state, job.queue, job.priority, job.recurring_id)
+        )
         changed: list[int] = []
         for ids in pieces(sorted({id for id in job_ids if is_id(id)}), CHUNK):
             # Locked in the order of their ids, as everywhere: two that change the same jobs at
@@ -109,6 +120,12 @@ class JobCommands:
                 hints = {hint for row in rows if (hint := _hint(row)) is not None}
                 for hint in hints:
                     self._database.driver.announce(connection, hint)
+                # What awaits goes at once where it may.
+                awaiting = [row for row in rows if row.state == JobState.AWAITING.value]
+                if awaiting:
+                    recurring = sorted({row.recurring_id for row in awaiting})
+                    own = [row.id for row in awaiting]
+                    hints.update(self._awaiting.promote(connection, recurring, own).hints)
             for hint in hints:
                 self._tell(hint)
             changed += [row.id for row in rows]

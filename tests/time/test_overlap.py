@@ -15,7 +15,6 @@ from flask_recurring.store import Hint, Topic
 from flask_recurring.store.claim import Claimed
 from tests.store.conftest import OpenStore
 from tests.store.race import race
-from tests.store.samples import change
 from tests.time.fleet import Fleet
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -122,16 +121,98 @@ def test_skip_does_not_heed_other_jobs(fleet: Fleet) -> None:
     assert outcomes(fleet) == ["run", "run"]
 
 
-@pytest.mark.parametrize("overlap", ["skip", "queue", "cancel"])
-def test_a_run_by_hand_is_going_too_and_comes_at_once(fleet: Fleet, overlap: str) -> None:
-    run = start_first(fleet, overlap)
-    fleet.store.recurring.trigger("job", "Ann")
+@pytest.mark.parametrize("overlap", ["allow", "cancel"])
+def test_a_run_by_hand_comes_at_once(fleet: Fleet, overlap: str) -> None:
+    start_first(fleet, overlap)
+    assert fleet.store.recurring.trigger("job", "Ann").state is JobState.ENQUEUED
     assert states(fleet) == ["Processing", "Enqueued"]
-    by_hand = fleet.worker.claim_one()
-    assert by_hand.due is None
-    fleet.worker.succeed(run)
+    assert fleet.worker.claim_one().due is None
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_a_run_by_hand_waits_where_runs_are_kept_apart(fleet: Fleet, overlap: str) -> None:
+    run = start_first(fleet, overlap)
+    told: list[Hint] = []
+    fleet.store.subscribe(told.append)
+    first, second = (fleet.store.recurring.trigger("job", "Ann") for _ in range(2))
+    assert first == fleet.jobs()[1]
+    assert states(fleet) == ["Processing", "Awaiting", "Awaiting"]
+    assert told == []
     fleet.tick(minute(2))
-    assert states(fleet)[2:] == {"skip": [], "queue": ["Awaiting"], "cancel": ["Enqueued"]}[overlap]
+    assert outcomes(fleet)[-1] == "skipped", "one more would be going then"
+    fleet.worker.succeed(run)
+    fleet.promote()
+    run = fleet.worker.claim_one()
+    assert run.id == first.id
+    fleet.promote()
+    assert states(fleet) == ["Succeeded", "Processing", "Awaiting"]
+    fleet.worker.fail(run)
+    fleet.promote()
+    assert fleet.worker.claim_one().id == second.id
+    fleet.tick(minute(3))
+    assert states(fleet)[3:] == {"skip": [], "queue": ["Awaiting"]}[overlap], "it is going too"
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_a_run_by_hand_comes_at_once_if_none_is_going(fleet: Fleet, overlap: str) -> None:
+    fleet.declare(policy=policy(overlap))
+    assert fleet.store.recurring.trigger("job").state is JobState.ENQUEUED
+
+
+# -- requeue
+
+
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_a_requeued_run_waits_for_the_one_that_is_going(fleet: Fleet, overlap: str) -> None:
+    old = start_first(fleet, overlap)
+    fleet.worker.fail(old)
+    assert fleet.store.jobs.requeue(old.id), "none is going"
+    assert states(fleet) == ["Enqueued"]
+    fleet.worker.fail(fleet.worker.claim_one())
+    fleet.tick(minute(2))
+    run = fleet.worker.claim_one()
+
+    assert fleet.store.jobs.requeue(old.id)
+    assert states(fleet) == ["Awaiting", "Processing"]
+    assert not fleet.store.jobs.requeue(old.id), "it waits already"
+    fleet.worker.fail(run, retry_in=60)
+    fleet.promote()
+    assert states(fleet) == ["Awaiting", "Scheduled"]
+    assert fleet.store.jobs.requeue(run.id), "its retry comes now"
+    assert states(fleet) == ["Awaiting", "Enqueued"]
+    fleet.worker.succeed(fleet.worker.claim_one())
+    fleet.promote()
+    assert fleet.worker.claim_one().id == old.id
+
+
+def test_many_that_are_requeued_go_one_by_one(fleet: Fleet) -> None:
+    fleet.declare(policy=policy("skip"))
+    for number in range(1, 4):
+        fleet.tick(minute(number))
+        fleet.worker.succeed(fleet.worker.claim_one())
+    fleet.told.clear()
+    fleet.store.subscribe(fleet.told.append)
+    ids = [job.id for job in fleet.jobs()]
+    assert fleet.store.jobs.requeue_all(ids) == ids
+    assert states(fleet) == ["Enqueued", "Awaiting", "Awaiting"]
+    assert fleet.told == [Hint(Topic.JOB, "default", 0)]
+    for id in ids:
+        run = fleet.worker.claim_one()
+        assert run.id == id
+        fleet.worker.succeed(run)
+        fleet.promote()
+
+
+@pytest.mark.parametrize("overlap", ["allow", "cancel"])
+def test_a_requeued_run_goes_beside_another_where_runs_are_not_kept_apart(
+    fleet: Fleet, overlap: str
+) -> None:
+    old = start_first(fleet, overlap)
+    fleet.worker.succeed(old)
+    fleet.tick(minute(2))
+    fleet.worker.claim_one()
+    assert fleet.store.jobs.requeue(old.id)
+    assert states(fleet) == ["Enqueued", "Processing"]
 
 
 def test_skip_while_catching_up_runs_the_oldest(fleet: Fleet) -> None:
@@ -214,7 +295,9 @@ def test_one_that_waits_is_listed_counted_deleted_and_requeued(fleet: Fleet) -> 
     fleet.tick(minute(3))
     assert states(fleet) == ["Processing", "Deleted", "Awaiting"]
     (waiting,) = jobs.page(JobState.AWAITING).items
-    assert jobs.requeue(waiting.id), "by hand it runs beside the other"
+    assert not jobs.requeue(waiting.id), "it goes when the other is over"
+    fleet.declare(policy=policy("allow"))
+    assert jobs.requeue(waiting.id)
     assert fleet.worker.claim_one().id == waiting.id
 
 
@@ -250,9 +333,7 @@ def test_one_that_waits_outlives_the_servers(fleet: Fleet) -> None:
 def test_of_two_that_wait_the_older_comes_first(fleet: Fleet) -> None:
     start_first(fleet, "queue")
     fleet.tick(minute(2))
-    job = fleet.store.database.tables.job
     fleet.store.recurring.trigger("job")
-    change(fleet.store, job, job.c.state == "Enqueued", state="Awaiting")
     fleet.worker.succeed(*[_claimed(fleet)])
     fleet.promote()
     assert states(fleet) == ["Succeeded", "Enqueued", "Awaiting"]
@@ -394,3 +475,52 @@ def test_plain_ones_cost_no_question_more(fleet: Fleet, monkeypatch: pytest.Monk
         fleet.declare(f"job-{number}", policy=policy("skip"))
     fleet.tick(minute(2))
     assert asked == [5]
+
+
+# -- at the same time
+
+
+def test_all_that_may_let_a_run_go_races_and_one_goes(
+    fleet: Fleet, clocked_url: str, open_store: OpenStore
+) -> None:
+    """Ticks, triggers, requeues and promotions by several servers, each for all of them."""
+    others = [Fleet(open_store(clocked_url), fleet.clock) for _ in range(6)]
+    ids = [f"job-{number}" for number in range(10)]
+    for number, id in enumerate(ids):
+        fleet.declare(id, policy=policy(["skip", "queue"][number % 2]))
+    job = fleet.store.database.tables.job.c
+    fleet.tick(minute(1))
+    runs = fleet.worker.claim(100)
+    assert len(runs) == len(ids)
+
+    def act(number: int) -> None:
+        other = others[number]
+        match number:
+            case 0 | 1:
+                other.tick()
+            case 2:
+                for id in ids:
+                    other.store.recurring.trigger(id)
+            case 3:
+                for run in runs:
+                    other.store.jobs.requeue(run.id)
+            case _:
+                for _ in range(5):
+                    other.promote()
+
+    for round in range(2, 10):
+        fleet.worker.succeed(*runs)
+        fleet.clock.set(minute(round))
+        race(len(others), act)
+        with fleet.store.database.connect() as connection:
+            found = connection.execute(
+                sa.select(job.recurring_id, sa.func.count())
+                .where(job.finished_at.is_(None), job.state != "Awaiting")
+                .group_by(job.recurring_id)
+            ).all()
+        assert {count for _, count in found} == {1}, f"round {round}: {found}"
+        fleet.promote()
+        runs = fleet.worker.claim(100)
+        assert {run.recurring_id for run in runs} == set(ids)
+    for other in others:
+        other.close()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from ...definition import Definition
-from ...job import Job
+from ...job import Job, JobState
 from ...schedule import Schedule
 from ..audit import APPLICATION, entry
+from ..awaiting import APART
 from ..driver import NewJob
 from ..hint import Hint, Topic
 from ..insertion import written
@@ -160,8 +162,9 @@ class Life(RecurringTable):
         self._tell(Hint(Topic.SCHEDULE))
 
     def trigger(self, id: str, actor: str = APPLICATION) -> Job:
-        """Enqueue a run now, beside the ticks, and return its job. No tick is moved by it,
-        and no overlap policy keeps it from running.
+        """Enqueue a run now, beside the ticks, and return its job. No tick is moved by it.
+
+        Where the policy keeps runs apart, and another is going, it awaits the end of that.
 
         :param actor: who wants it, for the history and the audit.
         """
@@ -173,6 +176,7 @@ class Life(RecurringTable):
             ).first()
             if row is None:
                 raise unknown(id)
+            awaits = row.overlap in APART and self._awaiting.needed(connection, id)
             new = NewJob(
                 task=row.task,
                 arguments=row.arguments,
@@ -185,7 +189,15 @@ class Life(RecurringTable):
             # The hint by itself: one that is left out, because another was sent a moment ago, may
             # be needed when this commits.
             job = written(self._database, new, self._database.driver.insert(connection, new, None))
-            self._database.driver.announce(connection, hint)
+            if awaits:
+                connection.execute(
+                    sa.update(self._job)
+                    .where(self._job.c.id == job.id)
+                    .values(state=JobState.AWAITING.value)
+                )
+                job = replace(job, state=JobState.AWAITING)
+            else:
+                self._database.driver.announce(connection, hint)
             connection.execute(
                 sa.insert(self._tick).values(
                     recurring_id=id,
@@ -200,7 +212,8 @@ class Life(RecurringTable):
                 sa.update(self._row).where(self._row.c.id == id).values(last_job_id=job.id)
             )
             connection.execute(entry(self._audit, actor, "recurring.trigger", id, f"job {job.id}"))
-        self._tell(hint)
+        if not awaits:
+            self._tell(hint)
         return job
 
 

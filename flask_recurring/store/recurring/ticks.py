@@ -14,13 +14,11 @@ from typing import NamedTuple
 import msgspec
 import sqlalchemy as sa
 
-from ...policy import Overlap
+from ..awaiting import APART
 from ..driver import Due
 from ..expiry import Expiry
 from ..types import now
 from .table import RecurringTable
-
-APART = {overlap.value for overlap in Overlap if overlap.apart}
 
 
 class DueRow(NamedTuple):
