@@ -217,9 +217,6 @@ class Binding:
                         "an in-memory SQLite database can't be shared by the threads of a server; "
                         "use a file, or set RECURRING_WORKER_ENABLED to False"
                     )
-                # Made now, lest a run be the first to ask for it: Flask would find the handler that
-                # takes a run's lines into its console, and give its logger none of its own.
-                _ = self.app.logger
                 self.server = Server(
                     self.store, self._workload(), self._config(), self.declarations
                 )

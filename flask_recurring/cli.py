@@ -21,6 +21,7 @@ from .binding import current_binding
 from .errors import RecurringError
 from .extension import FINISHED
 from .job import JobState
+from .printable import on_one_line
 from .recurring import RecurringJob
 from .store import Failure, describe
 
@@ -40,11 +41,11 @@ def told_plainly(command: Callable[P, R]) -> Callable[P, R]:
         try:
             return command(*args, **kwargs)
         except RecurringError as error:
-            raise click.ClickException(describe(error)) from error
+            raise click.ClickException(on_one_line(describe(error))) from error
         except SQLAlchemyError as error:
             if Failure.of(error) is Failure.FAULT:
                 raise
-            raise click.ClickException(describe(error)) from error
+            raise click.ClickException(on_one_line(describe(error))) from error
 
     return wrapped
 
@@ -285,7 +286,8 @@ def _print_json(rows: Iterable[Any], without: str | None = None) -> None:
 
 
 def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = [tuple(head), *(tuple(row) for row in rows)]
+    # What stands in it may be anybody's, and a terminal does what it is told.
+    table = [tuple(head), *(tuple(map(on_one_line, row)) for row in rows)]
     widths = [max(len(row[column]) for row in table) for column in range(len(head))]
     for row in table:
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))

@@ -1,4 +1,4 @@
-"""The console of a running job: lines, progress bars, and what it logs.
+"""The console of a running job: lines and progress bars.
 
 Nothing here waits for the database. ``Console`` numbers the lines, keeps a run from writing without
 end, and holds what was written until its sink (the server's completer, or the terminal) takes it.
@@ -6,7 +6,6 @@ end, and holds what was written until its sink (the server's completer, or the t
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import deque
@@ -16,6 +15,7 @@ from contextvars import ContextVar
 from operator import attrgetter
 from typing import Protocol, TypeVar
 
+from .printable import on_one_line, printable
 from .store import ROW_LINES, Entry, NewLine, entry_lines, lines_entry
 from .store.text import storable
 
@@ -282,75 +282,17 @@ def _plain(text: str) -> str:
 
 
 class Terminal:
-    """The sink of a context that belongs to no server: it prints."""
+    """The sink of a context that belongs to no server: it prints, without what would command a
+    terminal."""
 
     def wrote(self, console: Console, *, much: bool) -> None:
         for entry in console.take():
             if entry.progress is None:
                 for line in entry_lines(entry):
-                    print(line.text)
+                    print(printable(line.text))
             else:
-                print(f"{entry.text or 'progress'}: {entry.progress:.1f} %")
+                print(f"{on_one_line(entry.text) or 'progress'}: {entry.progress:.1f} %")
 
 
 current_console: ContextVar[Console | None] = ContextVar("flask_recurring_console", default=None)
 """The console of the run that the present code belongs to, if any."""
-
-LEVEL_COLORS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
-
-
-class ConsoleHandler(logging.Handler):
-    """Takes what a run logs into its console.
-
-    Outside of runs it stands back. Flask and Werkzeug give their loggers a handler unless they find
-    one that takes every level, so this one must not look like it to them.
-    """
-
-    @property
-    def level(self) -> int:
-        """Everything inside a run; outside of one, only what Python itself would not drop."""
-        return logging.WARNING if current_console.get() is None else logging.NOTSET
-
-    @level.setter
-    def level(self, value: int) -> None:
-        return  # what logging sets when it makes the handler
-
-    def emit(self, record: logging.LogRecord) -> None:
-        # Being a handler of the root logger, this one switches off Python's own last resort.
-        last = logging.lastResort
-        if last is not None and record.levelno >= last.level and self._alone(record):
-            last.handle(record)
-        console = current_console.get()
-        if console is None:
-            return
-        try:
-            console.write(
-                self.format(record),
-                color=LEVEL_COLORS.get(record.levelname),
-                level=record.levelname,
-            )
-        except Exception:
-            self.handleError(record)
-
-    def _alone(self, record: logging.LogRecord) -> bool:
-        """Whether no other handler gets the record."""
-        logger: logging.Logger | None = logging.getLogger(record.name)
-        while logger is not None:
-            if any(handler is not self for handler in logger.handlers):
-                return False
-            logger = logger.parent if logger.propagate else None
-        return True
-
-
-def capture_logging() -> None:
-    """Let what jobs log appear in their consoles, from now on and in the whole process.
-
-    Where the application has set up no logging at all, Python would drop everything below a
-    warning before any handler sees it; then, and only then, the root logger's level becomes INFO.
-    """
-    root = logging.getLogger()
-    if any(isinstance(handler, ConsoleHandler) for handler in root.handlers):
-        return
-    if not root.handlers and root.level == logging.WARNING:
-        root.setLevel(logging.INFO)
-    root.addHandler(ConsoleHandler())

@@ -169,6 +169,19 @@ def test_jobs_are_listed_and_filtered(any_shop: Shop, apps: Applications) -> Non
     assert table[2].endswith("ValueError: no")
 
 
+def test_error_of_a_job_commands_no_terminal(shop: Shop, apps: Applications) -> None:
+    @shop.scheduler.task("trick", retry=0)
+    def trick() -> None:
+        raise ValueError("\x1b]0;title\x07no\tproblem \x9b2J \u202egnp.exe")
+
+    apps.start(shop.app)
+    job = wait_for_job(shop.app, trick.enqueue())
+
+    (line,) = [line for line in shop.says("jobs").splitlines() if "trick" in line]
+    assert line.endswith(r"ValueError: \x1b]0;title\x07no\tproblem \x9b2J \u202egnp.exe")
+    assert json.dumps(job.error) in shop.says("jobs", "--json")
+
+
 def test_requeue_and_delete(shop: Shop) -> None:
     job = shop.add.schedule(timedelta(hours=1), 1)
 

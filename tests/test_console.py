@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import gc
-import logging
-import sys
 import threading
-from pathlib import Path
 
 import pytest
 
 from flask_recurring import COLORS, JobContext, JobState, Scheduler, current_job
-from flask_recurring.console import CUT, Console, ConsoleHandler, Terminal, current_console
+from flask_recurring.console import CUT, Console, Terminal
 from flask_recurring.store import Entry, entry_lines
 from tests.applications import Applications, job_of, lines_of, store_of, wait_for_job
-from tests.processes import Spawn
 from tests.sheet import Sheet
 from tests.waiting import wait_for
 
@@ -259,6 +255,17 @@ def test_all_colours_are_taken() -> None:
     assert {entry.color for entry in sheet.entries} == COLORS
 
 
+def test_terminal_is_not_commanded_by_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    console = Console(Terminal(), 0, 0, max_lines=10, max_bytes=1000)
+
+    console.write("two\n\tlines \x1b]0;title\x07 \x1b[2J\r\x9b\u202egnp.exe")
+    console.bar("bar\n\x1b[31m", None, 12.5)
+
+    assert capsys.readouterr().out == (
+        "two\n\tlines \\x1b]0;title\\x07 \\x1b[2J\\r\\x9b\\u202egnp.exe\nbar\\n\\x1b[31m: 12.5 %\n"
+    )
+
+
 def test_terminal_prints(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(Terminal(), 0, 0, max_lines=10, max_bytes=100)
 
@@ -266,97 +273,6 @@ def test_terminal_prints(capsys: pytest.CaptureFixture[str]) -> None:
     console.bar("", None, 12.5)
 
     assert capsys.readouterr().out == "line\nprogress: 12.5 %\n"
-
-
-# -- logging
-
-
-def test_handler_looks_like_one_for_warnings_outside_of_runs() -> None:
-    handler = ConsoleHandler()
-    outside = handler.level
-    token = current_console.set(make_console(Sheet()))
-    inside = handler.level
-    current_console.reset(token)
-
-    assert (outside, inside) == (logging.WARNING, logging.NOTSET)
-
-
-def test_handler_writes_records_with_their_level() -> None:
-    sheet = Sheet()
-    token = current_console.set(make_console(sheet))
-    handler = ConsoleHandler()
-    for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
-        record = logging.LogRecord("shop", level, __file__, 1, "said %s", ("it",), None)
-        handler.handle(record)
-    current_console.reset(token)
-
-    assert sheet.texts == ["said it"] * 4
-    assert [(entry.level, entry.color) for entry in sheet.entries] == [
-        ("DEBUG", None),
-        ("INFO", None),
-        ("WARNING", "yellow"),
-        ("ERROR", "red"),
-    ]
-
-
-LOGGING = """
-import logging
-from flask import Flask
-from flask.logging import has_level_handler
-from flask_recurring import Scheduler
-from tests.waiting import wait_for
-
-scheduler = Scheduler()
-
-@scheduler.task("work")
-def work():
-    logging.getLogger("lib").info("in a run: info")
-    logging.getLogger("lib").warning("in a run: warning")
-    app.logger.info("in a run: the application's")
-
-app = Flask("shop")
-app.debug = True
-app.config.from_prefixed_env()
-scheduler.init_app(app)
-server = scheduler.binding.start_server()
-wait_for(server.ready.is_set)
-job = work.enqueue()
-wait_for(lambda: scheduler.get_job(job.id).state == "Succeeded")
-logging.getLogger("lib").info("outside: info")
-logging.getLogger("lib").warning("outside: warning")
-app.logger.info("outside: the application's")
-print("werkzeug adds its own:", not has_level_handler(logging.getLogger("werkzeug")))
-store = scheduler.binding.store
-print("console:", [line.text for line in store.console.lines(job.id, 1)])
-"""
-
-
-def test_logging_of_an_application_that_set_up_none_stays_as_it_was(
-    spawn: Spawn, sqlite_url: str, tmp_path: Path
-) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(LOGGING)
-    process = spawn(
-        [sys.executable, script],
-        env={
-            "PYTHONPATH": str(Path(__file__).parents[1]),
-            "FLASK_RECURRING_DATABASE_URL": sqlite_url,
-        },
-    )
-
-    assert process.wait() == 0, process.output()
-    lines = process.output().splitlines()
-    stamped = [line for line in lines if line.startswith("[")]
-    assert [line.split("in script: ")[1] for line in stamped] == [
-        "in a run: the application's",
-        "outside: the application's",
-    ]
-    assert [line for line in lines if line not in stamped] == [
-        "in a run: warning",
-        "outside: warning",
-        "werkzeug adds its own: True",
-        "console: ['in a run: info', 'in a run: warning', \"in a run: the application's\"]",
-    ]
 
 
 # -- in a run

@@ -7,7 +7,7 @@ import time
 
 import sqlalchemy as sa
 
-from ..console import capture_logging
+from ..capture import capture_logging
 from ..declarations import Declarations
 from ..log import logger
 from ..store import Hint, Link, Store, Topic
