@@ -31,6 +31,7 @@ from typing import (
 import msgspec
 
 from .arguments import Signature
+from .child import without_children
 from .context import JobContext, current_context, terminal_context
 from .duration import in_words
 from .errors import ConfigurationError
@@ -221,7 +222,7 @@ class Task(Generic[P, R]):
         # Asked of what came back: a decorator between may hide what kind of function it is.
         if isinstance(outcome, CoroutineType):
             with asyncio.Runner() as runner:
-                outcome = runner.run(outcome)
+                outcome = runner.run(without_children(outcome))
         return cast(R, outcome)
 
     def __get__(self, instance: object, owner: type | None = None) -> Task[P, R]:

@@ -94,3 +94,32 @@ def test_server_that_was_killed_is_dead_although_a_child_of_it_lives(
 
     wait_for(lambda: job_of(app, job).server not in (None, holder.name), timeout=12)
     assert {server.pid for server in servers.live()} == set(workers) - {holder.pid}
+
+
+def test_child_that_a_job_forked_leaves_where_the_job_ends(database_url: str) -> None:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-m", "tests.apps.forked", database_url],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+    )
+
+    written = result.stdout.splitlines()
+    assert [json.loads(line) for line in written if line.startswith("[")] == [
+        ["returns", "Succeeded", 0, 1, 0],
+        ["raises", "Succeeded", 1, 1, 0],
+        ["exits", 7, "Succeeded", 7, 1, 0],
+        ["exits", None, "Succeeded", 0, 1, 0],
+        ["exits", "a reason", "Succeeded", 1, 1, 0],
+        ["awaits", "Succeeded", 0, 1, 0],
+        ["writes", "Succeeded", 0, 1, 0],
+        ["multiplies", "Succeeded", [49, 0], 1, 0],
+        ["returns", "Succeeded", 0, 1, 0],
+    ]
+    assert "tears" not in result.stdout
+    assert "the child has written" in result.stdout
+    assert "ValueError: of the child" in result.stderr
+    assert "a reason" in result.stderr
+    assert result.returncode == 0

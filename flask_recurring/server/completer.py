@@ -8,6 +8,7 @@ and changes nothing.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import defaultdict, deque
@@ -51,6 +52,7 @@ class Completer:
     def __init__(
         self, store: Store, link: Link, stock: Stock, server_id: Callable[[], int]
     ) -> None:
+        self._process = os.getpid()
         self._store = store
         self._link = link
         self._stock = stock
@@ -86,6 +88,8 @@ class Completer:
 
     def wrote(self, console: Console, *, much: bool) -> None:
         """Note that something was written in a console."""
+        if os.getpid() != self._process:
+            return  # A child that a job forked: nobody takes it there, and the locks may be held.
         self._consoles.append(console)
         waiting = len(self._consoles)
         if waiting == 1:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC
+from os import getpid
 from typing import Any
 
 import msgspec
 
 from ..arguments import encode_result
 from ..chance import chance
+from ..child import leave
 from ..console import Console, current_console
 from ..context import FindPrevious, JobContext, current_context
 from ..errors import ConfigurationError, JobCancelled
@@ -57,6 +60,7 @@ class Runner:
         time_limit_set: Callable[[JobContext, float], None],
         find_previous: FindPrevious | None = None,
     ) -> None:
+        self._process = getpid()
         self._workload = workload
         self._stock = stock
         self._completer = completer
@@ -111,7 +115,12 @@ class Runner:
                 self._time_limit_set(context, limit)
             args, kwargs = task.signature.unpack(job.arguments)
             with self._workload.scope():
-                returned = task.run(context, args, kwargs)
+                try:
+                    returned = task.run(context, args, kwargs)
+                finally:
+                    # A child that the job forked goes no further: what comes is its parent's.
+                    if getpid() != self._process:
+                        leave(sys.exception())
         except BaseException as error:
             # All of them: a job that calls sys.exit has failed, and the worker goes on.
             end = self._end(run, console, options, limit, error, None)
