@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     from .extension import Scheduler
     from .task import SomeSession
+
+logger = logging.getLogger("flask_recurring")
 
 EXTENSION = "recurring"
 """Key of the scheduler in ``app.extensions``."""
@@ -261,7 +264,6 @@ class Binding:
                 failed=settings.retention_failed,
                 deleted=settings.retention_deleted,
                 statistics=settings.retention_statistics,
-                ticks=settings.retention_ticks,
                 audit=settings.retention_audit,
             ),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from .errors import ConfigurationError
 from .interval import Interval
@@ -21,7 +20,7 @@ class Overrides(Policies, total=False):
 
     cron: str
     every: timedelta
-    timezone: str | ZoneInfo
+    timezone: str
     start: datetime | None
     end: datetime | None
     queue: str
@@ -74,7 +73,7 @@ def _checked(name: str, value: Any) -> Any:
         case "every":
             return str(Interval(value))
         case "timezone":
-            return Schedule.of("* * * * *", timezone=value).timezone
+            return Schedule("* * * * *", value).timezone
         case "start" | "end":
             bound = getattr(Schedule("* * * * *", **{name: value}), name)
             return None if bound is None else bound.isoformat()

@@ -34,8 +34,7 @@ from typing import Any
 from flask import request
 
 from . import forks
-from .binding import Binding
-from .log import logger
+from .binding import Binding, logger
 
 LOOPS = {
     ("werkzeug.serving", "serve_forever"),

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from flask import Response
 
-from . import chart, figures
+from ..binding import current_binding
+from ..job import JobState
+from . import chart
 from .page import answer
+from .processing import Processing
 from .schedule import wording
 
 SHOWN = 8
@@ -14,16 +17,19 @@ SHOWN = 8
 
 def overview() -> Response:
     """``GET /``."""
-    found = figures.overview(SHOWN)
+    store = current_binding().store
+    counts, live = store.jobs.counts(), store.servers.live()
     return answer(
         "overview.html",
         at="overview",
-        counts=figures.counts(),
-        chart=chart.throughput(found.minutes),
-        servers=figures.live_servers(),
-        running=found.running,
-        failures=found.failures,
-        coming=found.coming,
-        recurring_count=found.recurring_count,
+        counts=counts,
+        processing=Processing.of(counts, live),
+        chart=chart.throughput(store.statistics.series(60)),
+        servers=live,
+        paused=store.queues.paused(),
+        running=store.jobs.page(JobState.PROCESSING, limit=SHOWN).items,
+        failures=store.jobs.page(JobState.FAILED, limit=SHOWN).items,
+        coming=store.recurring.upcoming(SHOWN),
+        recurring_count=store.recurring.count(),
         wording=wording,
     )

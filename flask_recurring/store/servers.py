@@ -21,7 +21,6 @@ import msgspec
 import sqlalchemy as sa
 
 from .database import Database
-from .expiry import Expiry
 from .rescue import LostJobs, Rescue
 from .types import now
 
@@ -85,8 +84,6 @@ class Others:
     live: int
     dead: list[int]
     """Ids of those that are dead and not signed off yet."""
-    manifests: frozenset[str | None] = frozenset()
-    """Keys of what they declare, live or dead."""
 
 
 class Servers:
@@ -118,10 +115,9 @@ class Servers:
             )
             .returning(self._server.c.id)
         )
-        # All or nothing: a row of which nobody heard would be that of a server that never was.
-        with self._database.driver.transaction(connection):
+        with self._database.driver.writing(connection):
             server_id = connection.execute(statement).scalar_one()
-            self.beat(connection, server_id, busy=0, lease=new.lease)
+        self.beat(connection, server_id, busy=0, lease=new.lease)
         return int(server_id)
 
     def beat(
@@ -179,7 +175,8 @@ class Servers:
         server = self._server.c
         rows = connection.execute(
             sa.select(
-                *(server.id, server.presence, server.manifest),
+                server.id,
+                server.presence,
                 self._overdue(lease.overdue).label("overdue"),
                 sa.func.coalesce(
                     server.lease_ends_at < now(), server.beat_at < now(-lease.ends)
@@ -190,7 +187,7 @@ class Servers:
         known = [row.presence for row in overdue if row.presence is not None]
         gone = self._database.driver.gone(connection, known) if known else set()
         dead = [row.id for row in overdue if row.expired or row.presence in gone]
-        return Others(len(rows) - len(dead), dead, frozenset(row.manifest for row in rows))
+        return Others(len(rows) - len(dead), dead)
 
     def rescue(self, connection: sa.Connection, dead: Sequence[int]) -> Rescue:
         """Deregister dead servers and let their jobs run again: a chunk, see ``more``."""
@@ -212,12 +209,15 @@ class Servers:
             ).scalars()
         )
 
-    def expiry(self) -> Expiry:
-        """Servers that stopped long ago and hold no job."""
-        server, job = self._server.c, self._database.tables.job.c
-        busy = sa.exists().where(job.server_id == server.id, job.server_id.is_not(None))
-        old = (server.stopped_at < now(-KEPT)) & ~busy
-        return Expiry(self._database, self._server, old, by_age=False)
+    def purge(self, connection: sa.Connection) -> None:
+        """Forget servers that stopped long ago and hold no job."""
+        job = self._database.tables.job.c
+        connection.execute(
+            sa.delete(self._server).where(
+                self._server.c.stopped_at < now(-KEPT),
+                ~sa.exists().where(job.server_id == self._server.c.id, job.server_id.is_not(None)),
+            )
+        )
 
     def live(self) -> list[ServerInfo]:
         """All servers that have not stopped, oldest first."""

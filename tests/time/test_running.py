@@ -9,7 +9,6 @@ from functools import partial
 from flask import Flask
 
 from flask_recurring import Job, JobContext, JobState, Scheduler
-from flask_recurring.policy import OverlapWord
 from tests.applications import Applications, binding_of, store_of, wait_for_job
 from tests.waiting import wait_for
 
@@ -47,7 +46,7 @@ class Gate:
 
 
 def make(
-    apps: Applications, url: str, gate: Gate, overlap: OverlapWord = "allow"
+    apps: Applications, url: str, gate: Gate, overlap: str = "allow"
 ) -> tuple[Scheduler, Flask]:
     scheduler = Scheduler()
 
