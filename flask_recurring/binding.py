@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
     from .extension import Scheduler
     from .task import SomeSession
-
-logger = logging.getLogger("flask_recurring")
 
 EXTENSION = "recurring"
 """Key of the scheduler in ``app.extensions``."""
@@ -264,6 +261,7 @@ class Binding:
                 failed=settings.retention_failed,
                 deleted=settings.retention_deleted,
                 statistics=settings.retention_statistics,
+                ticks=settings.retention_ticks,
                 audit=settings.retention_audit,
             ),
         )

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
+import sqlalchemy as sa
+
 from .definition import Definition
 from .store import Store
 
@@ -51,18 +53,19 @@ class Declarations:
                 self._store().recurring.declare(self.all())
                 self._written = revision
 
-    def take_charge(self) -> None:
+    def take_charge(self, connection: sa.Connection) -> None:
         """Write them for a server: from now on they go when no server declares them any more."""
         with self._lock:
             revision = self._source.revision
-            declared = self._store().recurring.declare(self.all(), self.application)
+            recurring = self._store().recurring
+            declared = recurring.declare(self.all(), self.application, connection)
             self._written = revision
             self.refused = declared.refused
 
-    def insist(self, ids: Collection[str]) -> frozenset[str]:
+    def insist(self, connection: sa.Connection, ids: Collection[str]) -> frozenset[str]:
         """Write those with these ids once more; returns which of them are refused still."""
         again = [definition for definition in self.all() if definition.id in ids]
-        declared = self._store().recurring.declare(again, self.application)
+        declared = self._store().recurring.declare(again, self.application, connection)
         with self._lock:
             self.refused = (self.refused - frozenset(ids)) | declared.refused
         return declared.refused

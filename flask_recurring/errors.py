@@ -17,6 +17,13 @@ class ConfigurationError(RecurringError, ValueError):
     """
 
 
+class UnknownOptionError(ConfigurationError, TypeError):
+    """A decorator or a method was given an option that it doesn't have.
+
+    The message names what was called, and the nearest options that there are.
+    """
+
+
 class ArgumentError(RecurringError, TypeError):
     """A call's arguments don't fit the task's signature or can't travel as JSON.
 

@@ -6,38 +6,48 @@ import difflib
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
+from operator import index
 from typing import (
     TYPE_CHECKING,
     Any,
-    Concatenate,
+    Never,
     ParamSpec,
-    Protocol,
+    SupportsIndex,
     TypeVar,
     Unpack,
     cast,
     overload,
 )
 from weakref import WeakSet
+from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, has_app_context
 
 from .access import Hook
 from .binding import BINDING, EXTENSION, Binding
-from .context import JobContext
+from .decorator import (
+    Decorator,
+    RecurringOptions,
+    definition_of,
+    made_anew,
+    policy_of,
+    refuse_bare,
+    warn_if_passing,
+)
 from .definition import Definition
 from .errors import ConfigurationError, UnknownTaskError
 from .forks import protect
 from .job import Job, JobState
-from .names import validate_id, validate_queue
+from .names import refuse_unknown, validate_id, validate_queue
 from .overrides import Overrides, checked, checked_names
-from .policy import Policies, Policy
+from .policy import Policies
 from .recurring import RecurringJob
-from .retry import Retry, RetryPolicy
+from .retry import Retry
 from .schedule import Schedule
 from .serving import watch
 from .settings import Settings
 from .store import APPLICATION, NewJob, Recurring
-from .task import Call, CallOptions, Task, TaskOptions, checked_priority, checked_timeout
+from .task import Call, Task, TaskOptions
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
@@ -48,32 +58,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 FINISHED = (JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED)
-
-
-class Decorator(Protocol):
-    """Makes a task of a function. The context is no part of what its callers pass."""
-
-    @overload
-    def __call__(self, function: Task[P, R], /) -> Task[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[JobContext, P], R], /) -> Task[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
-
-
-class RecurringOptions(Policies, total=False):
-    """Options of ``Scheduler.recurring`` and ``add_or_update``; the former explains them."""
-
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any] | None
-    timezone: str
-    start: datetime | None
-    end: datetime | None
-    allow_never: bool
-    queue: str | None
-    priority: int | None
-    retry: Retry
-    timeout: timedelta | float | None
 
 
 class Scheduler:
@@ -151,6 +135,7 @@ class Scheduler:
         priority: int = 0,
         retry: Retry = None,
         timeout: timedelta | float | None = None,
+        **unknown: Never,
     ) -> Decorator:
         """Register a function as a task.
 
@@ -161,8 +146,8 @@ class Scheduler:
         :param retry: how often a failed run is tried again: a number, False, or a ``RetryPolicy``.
         :param timeout: seconds or a timedelta after which a run is asked to stop.
         """
-        if callable(name):
-            raise ConfigurationError("write @scheduler.task() with its parentheses")
+        refuse_unknown("@scheduler.task", unknown, ["name", *TaskOptions.__dataclass_fields__])
+        refuse_bare("task", name, "")
         if name is not None:
             validate_id(name, "task name")
         defaults = TaskOptions.of(queue=queue, priority=priority, retry=retry, timeout=timeout)
@@ -193,7 +178,7 @@ class Scheduler:
         every: timedelta | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-        timezone: str = "UTC",
+        timezone: str | ZoneInfo = "UTC",
         start: datetime | None = None,
         end: datetime | None = None,
         allow_never: bool = False,
@@ -214,17 +199,18 @@ class Scheduler:
         :param cron: five fields, six with the seconds first, or a macro such as ``@hourly``.
         :param every: in place of ``cron`` an interval, counted from 1970 in UTC.
         :param args: what the function is called with, and ``kwargs`` likewise.
-        :param timezone: IANA name of the zone that the expression is meant in.
+        :param timezone: the zone that the expression is meant in: its IANA name, or a ``ZoneInfo``.
         :param start: an aware datetime before which nothing is due; ``end``: likewise, after which.
         :param allow_never: take an expression that never fires.
         :param policies: ``misfire``, ``misfire_limit``, ``misfire_grace``, ``overlap``, ``jitter``
             and ``keep``; see ``policy.Policies``.
         """
+        refuse_bare("recurring", id, '"an-id", "*/5 * * * *"')
+        policy = policy_of("@scheduler.recurring", policies, ["id", "cron", "every", "name"])
         validate_id(id, "recurring job id")
         schedule = Schedule.of(
             cron, every, timezone=timezone, start=start, end=end, allow_never=allow_never
         )
-        policy = Policy.of(**policies)
         defaults = TaskOptions.of(
             queue="default" if queue is None else queue,
             priority=0 if priority is None else priority,
@@ -239,13 +225,13 @@ class Scheduler:
             else:
                 task = self._register(function, name, defaults)
             known = self._definitions.get(id)
-            if known is not None and not _made_anew(known[0], task):
+            if known is not None and not made_anew(known[0], task):
                 raise ConfigurationError(
                     f"the recurring job id {id!r} is declared twice in this application"
                 )
             self._declare(
                 task,
-                _definition(
+                definition_of(
                     task,
                     id,
                     schedule,
@@ -275,7 +261,9 @@ class Scheduler:
             )
         task: Task[..., Any] = Task(function, self, name=name, defaults=defaults)
         known = self.tasks.get(task.name)
-        if known is not None and not _made_anew(known, task):
+        if known is None:
+            warn_if_passing(task, stacklevel=3)
+        elif not made_anew(known, task):
             raise ConfigurationError(
                 f"two functions are registered as the task {task.name!r}; give one of them a name"
             )
@@ -352,7 +340,7 @@ class Scheduler:
 
     def get_job(self, id: int) -> Job | None:
         """The job as it stands, or None if there is none with this id (any more)."""
-        return self.binding.ready_store().jobs.get(id)
+        return self.binding.ready_store().jobs.get(_job_id(id))
 
     def requeue(self, id: int, *, actor: str = APPLICATION) -> bool:
         """Let a finished or scheduled job run now. False if there is nothing to do.
@@ -362,11 +350,11 @@ class Scheduler:
 
         :param actor: who wants it, for the audit; so in all that follows.
         """
-        return self.binding.ready_store().jobs.requeue(id, actor)
+        return self.binding.ready_store().jobs.requeue(_job_id(id), actor)
 
     def delete(self, id: int, *, actor: str = APPLICATION) -> bool:
         """Mark a job Deleted; one that runs is asked to stop. False if there is nothing to do."""
-        return self.binding.ready_store().jobs.delete(id, actor)
+        return self.binding.ready_store().jobs.delete(_job_id(id), actor)
 
     def purge(
         self,
@@ -442,7 +430,7 @@ class Scheduler:
         every: timedelta | None = None,
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
-        timezone: str = "UTC",
+        timezone: str | ZoneInfo = "UTC",
         start: datetime | None = None,
         end: datetime | None = None,
         allow_never: bool = False,
@@ -460,15 +448,16 @@ class Scheduler:
 
         :param actor: who wants it, for the audit.
         """
+        policy = policy_of("scheduler.add_or_update", policies, ["id", "task", "cron", "every"])
         validate_id(id, "recurring job id")
         schedule = Schedule.of(
             cron, every, timezone=timezone, start=start, end=end, allow_never=allow_never
         )
-        definition = _definition(
+        definition = definition_of(
             self._task(task),
             id,
             schedule,
-            Policy.of(**policies),
+            policy,
             args,
             kwargs or {},
             queue=queue,
@@ -549,51 +538,13 @@ class Scheduler:
         self.binding.ready_store().queues.resume(validate_queue(name), actor)
 
 
-def _definition(
-    task: Task[..., Any],
-    id: str,
-    schedule: Schedule,
-    policy: Policy,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    *,
-    queue: str | None,
-    priority: int | None,
-    retry: Retry,
-    timeout: timedelta | float | None,
-) -> Definition:
-    options = CallOptions(
-        queue=task.defaults.queue if queue is None else validate_queue(queue),
-        priority=task.defaults.priority if priority is None else checked_priority(priority),
-        retry=None if retry is None else RetryPolicy.of(retry),
-        timeout=checked_timeout(timeout),
-    )
-    return Definition(
-        id=id,
-        task=task.name,
-        arguments=task.signature.pack(args, kwargs),
-        queue=options.queue,
-        priority=options.priority,
-        cron=schedule.cron,
-        timezone=schedule.timezone,
-        start=schedule.start,
-        end=schedule.end,
-        options=options.encoded(),
-        policy=policy,
-    )
+def _job_id(id: int) -> int:
+    if isinstance(id, bool) or not isinstance(id, SupportsIndex):
+        raise TypeError(f"a job's id is a whole number, as job.id has it, not {id!r}")
+    return index(id)
 
 
 def _new(call: Call) -> NewJob:
     if not isinstance(call, Call):
         raise ConfigurationError(f"enqueue_many takes calls made by task.call(…), not {call!r}")
     return call.new
-
-
-def _made_anew(old: Task[..., Any], new: Task[..., Any]) -> bool:
-    """Whether the same code was run once more: a module reloaded, an application made again."""
-    return old is not new and _origin(old.function) == _origin(new.function)
-
-
-def _origin(function: Callable[..., Any]) -> tuple[str, str]:
-    """Where a function was written: the same after its module was loaded once more."""
-    return getattr(function, "__module__", ""), getattr(function, "__qualname__", "")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self
 
+from .duration import in_words
 from .errors import ConfigurationError
 
 PREFIX = "@every"
@@ -48,8 +49,8 @@ class Interval:
             )
         if not SHORTEST <= self.length <= LONGEST:
             raise ConfigurationError(
-                f"every must lie between {SHORTEST.total_seconds()} seconds and "
-                f"{LONGEST.days:,} days; {self.length!r} does not"
+                f"every must be from {in_words(SHORTEST)} to {in_words(LONGEST)}, "
+                f"not {self.length!r}"
             )
         if self.length % _MILLISECOND:
             raise ConfigurationError(f"every counts whole milliseconds; {self.length!r} does not")
@@ -69,7 +70,7 @@ class Interval:
             return cls(thousandths * _UNITS[unit.lower()] / 1000)
         except OverflowError:
             raise ConfigurationError(
-                f"every may be {LONGEST.days:,} days at most, not {text[:60]!r}"
+                f"every must be from {in_words(SHORTEST)} to {in_words(LONGEST)}, not {text[:60]!r}"
             ) from None
 
     def __str__(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, UnknownOptionError
 
 LONGEST_ID = 200
 """The most characters that an id or a task's name may have."""
@@ -14,6 +16,23 @@ _QUEUE = re.compile(r"[a-z0-9_-]{1,64}")
 
 # Control characters, half a surrogate pair, and the two that break lines.
 _UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+def refuse_unknown(what: str, given: Iterable[str], known: Iterable[str]) -> None:
+    """Say of an option that there is none of this name, and which were nearly meant.
+
+    :param what: what was called.
+    :raises UnknownOptionError: something was given that is not known.
+    """
+    there = list(known)
+    for name in given:
+        if name not in there:
+            near = difflib.get_close_matches(name, there, n=3)
+            hint = "did you mean" if near else "it has"
+            listed = ", ".join(map(repr, near or there))
+            raise UnknownOptionError(
+                f"{what}() has no option {name!r}; {hint} {listed}{'?' if near else ''}"
+            )
 
 
 def validate_queue(name: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from .errors import ConfigurationError
 from .interval import Interval
@@ -20,7 +21,7 @@ class Overrides(Policies, total=False):
 
     cron: str
     every: timedelta
-    timezone: str
+    timezone: str | ZoneInfo
     start: datetime | None
     end: datetime | None
     queue: str
@@ -73,7 +74,7 @@ def _checked(name: str, value: Any) -> Any:
         case "every":
             return str(Interval(value))
         case "timezone":
-            return Schedule("* * * * *", value).timezone
+            return Schedule.of("* * * * *", timezone=value).timezone
         case "start" | "end":
             bound = getattr(Schedule("* * * * *", **{name: value}), name)
             return None if bound is None else bound.isoformat()

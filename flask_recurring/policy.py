@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import enum
 import hashlib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Self, TypedDict, TypeVar
+from typing import Any, Literal, Self, TypeAlias, TypedDict, TypeVar
 
+from .duration import read_seconds
 from .errors import ConfigurationError
 
 LONGEST_JITTER = 86_400.0
@@ -52,6 +52,12 @@ class Overlap(enum.StrEnum):
         return self in (Overlap.SKIP, Overlap.QUEUE)
 
 
+MisfireWord: TypeAlias = Literal["latest", "all", "skip", "relaxed", "strict", "ignorable"]
+"""A misfire policy by its value, or by Hangfire's name."""
+
+OverlapWord: TypeAlias = Literal["allow", "skip", "queue", "cancel"]
+"""An overlap policy by its value."""
+
 _HANGFIRE = {"relaxed": Misfire.LATEST, "strict": Misfire.ALL, "ignorable": Misfire.SKIP}
 
 _Choice = TypeVar("_Choice", bound=enum.StrEnum)
@@ -60,13 +66,13 @@ _Choice = TypeVar("_Choice", bound=enum.StrEnum)
 class Policies(TypedDict, total=False):
     """The policies as options of ``Scheduler.recurring``, ``add_or_update`` and ``override``."""
 
-    misfire: Misfire | str
+    misfire: Misfire | MisfireWord
     """``"latest"`` (default), ``"all"`` or ``"skip"``; see :class:`Misfire`."""
     misfire_limit: int
     """How many missed ticks get a run of their own at most; 100 by default."""
     misfire_grace: timedelta | float
     """By how much a tick may be late under ``"skip"``; 30 seconds by default."""
-    overlap: Overlap | str
+    overlap: Overlap | OverlapWord
     """``"allow"`` (default), ``"skip"``, ``"queue"`` or ``"cancel"``; see :class:`Overlap`."""
     jitter: timedelta | float | None
     """Starts are spread over so much time after the tick; none by default."""
@@ -106,10 +112,10 @@ class Policy:
     def of(
         cls,
         *,
-        misfire: Misfire | str = Misfire.LATEST,
+        misfire: Misfire | MisfireWord = Misfire.LATEST,
         misfire_limit: int = 100,
         misfire_grace: timedelta | float = 30.0,
-        overlap: Overlap | str = Overlap.ALLOW,
+        overlap: Overlap | OverlapWord = Overlap.ALLOW,
         jitter: timedelta | float | None = None,
         keep: int | None = None,
     ) -> Self:
@@ -117,9 +123,9 @@ class Policy:
         return cls(
             misfire=_choice("misfire", Misfire, misfire, _HANGFIRE),
             misfire_limit=_count("misfire_limit", misfire_limit, MOST_MISSED),
-            misfire_grace=_seconds("misfire_grace", misfire_grace, LONGEST_GRACE),
+            misfire_grace=read_seconds("misfire_grace", misfire_grace, LONGEST_GRACE),
             overlap=_choice("overlap", Overlap, overlap, {}),
-            jitter=0.0 if jitter is None else _seconds("jitter", jitter, LONGEST_JITTER),
+            jitter=0.0 if jitter is None else read_seconds("jitter", jitter, LONGEST_JITTER),
             keep=None if keep is None else _count("keep", keep, MOST_KEPT),
         )
 
@@ -158,20 +164,6 @@ def _count(name: str, value: object, most: int) -> int:
             f"{name} must be a whole number from 1 to {most:,}, not {_shown(value)}"
         )
     return value
-
-
-def _seconds(name: str, value: Any, longest: float) -> float:
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ConfigurationError(
-            f"{name} must be a timedelta or a number of seconds, not {_shown(value)}"
-        )
-    if not (math.isfinite(seconds) and 0 <= seconds <= longest):
-        raise ConfigurationError(
-            f"{name} must not be negative, nor longer than {timedelta(seconds=longest)}; "
-            f"{_shown(value)} is"
-        )
-    return float(seconds)
 
 
 def _shown(value: object) -> str:

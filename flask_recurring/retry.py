@@ -10,6 +10,7 @@ from typing import Any, Self, TypeAlias
 
 import msgspec
 
+from .duration import in_words
 from .errors import ConfigurationError
 
 MOST_ATTEMPTS = 10_000
@@ -114,8 +115,8 @@ def _read_delays(given: Any) -> tuple[float, ...]:
         # Not a number and infinity fail the comparison too.
         if not number or not 0 <= seconds <= LONGEST_DELAY:
             raise ConfigurationError(
-                f"retry: a wait can't be {wait!r}; it must be a number of seconds from 0 to "
-                f"{LONGEST_DELAY:,.0f}, or a timedelta"
+                f"retry: a wait can't be {wait!r}; it must be a timedelta or a number of seconds, "
+                f"from 0 seconds to {in_words(LONGEST_DELAY)}"
             )
         delays.append(float(seconds))
     return tuple(delays)

@@ -23,7 +23,8 @@ class Schedule:
     """What is due when. All moments that it gives are aware, in UTC.
 
     :param cron: five fields, six with the seconds first, a macro, or an interval: ``@every 90s``.
-    :param timezone: IANA name of the zone that a cron expression is meant in.
+    :param timezone: the zone that a cron expression is meant in: its IANA name, or a ``ZoneInfo``,
+        of which the name is kept.
     :param start: nothing is due before; aware.
     :param end: nothing is due after; aware.
     :raises ConfigurationError: one of them is wrong; the message names it.
@@ -40,6 +41,7 @@ class Schedule:
         put = object.__setattr__
         interval = isinstance(self.cron, str) and self.cron.lstrip().lower().startswith(PREFIX)
         put(self, "_rule", Interval.read(self.cron) if interval else _expression(self.cron))
+        put(self, "timezone", zone_name(self.timezone))
         put(self, "zone", _zone(self.timezone))
         for name in ("start", "end"):
             put(self, name, _bound(name, getattr(self, name)))
@@ -52,7 +54,7 @@ class Schedule:
         cron: str | None,
         every: timedelta | None = None,
         *,
-        timezone: str = "UTC",
+        timezone: str | ZoneInfo = "UTC",
         start: datetime | None = None,
         end: datetime | None = None,
         allow_never: bool = False,
@@ -68,7 +70,7 @@ class Schedule:
                 + ("neither" if cron is None else f"cron {cron!r} and every {every!r}")
             )
         text = str(Interval(every)) if every is not None else cron
-        schedule = cls(text, timezone, start, end)  # type: ignore[arg-type]
+        schedule = cls(text, zone_name(timezone), start, end)  # type: ignore[arg-type]
         start, end = schedule.start, schedule.end
         if start is not None and end is not None and end < start:
             raise ConfigurationError(
@@ -212,9 +214,19 @@ def _expression(cron: str) -> CronExpression:
     return _read(cron) if isinstance(cron, str) else CronExpression(cron)
 
 
+def zone_name(zone: str | ZoneInfo) -> str:
+    """The name of a zone, which is what the database keeps."""
+    if isinstance(zone, ZoneInfo) and zone.key is not None:
+        return zone.key
+    if isinstance(zone, str):
+        return zone
+    raise ConfigurationError(
+        "timezone is the name of a zone such as 'Europe/Berlin', or ZoneInfo('Europe/Berlin'), "
+        f"not {zone!r}"
+    )
+
+
 def _zone(name: str) -> ZoneInfo:
-    if not isinstance(name, str):
-        raise ConfigurationError(f"timezone is the name of a zone, not {name!r}")
     try:
         return ZoneInfo(name)
     except Exception:

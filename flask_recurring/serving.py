@@ -34,7 +34,8 @@ from typing import Any
 from flask import request
 
 from . import forks
-from .binding import Binding, logger
+from .binding import Binding
+from .log import logger
 
 LOOPS = {
     ("werkzeug.serving", "serve_forever"),

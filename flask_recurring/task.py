@@ -16,16 +16,27 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, ParamSpec, Protocol, TypeVar, cast
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    NamedTuple,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+)
 
 import msgspec
 
 from .arguments import Signature
 from .child import without_children
 from .context import JobContext, current_context, terminal_context
+from .duration import in_words
 from .errors import ConfigurationError
 from .job import Job
-from .names import validate_id, validate_queue
+from .names import refuse_unknown, validate_id, validate_queue
 from .retry import Retry, RetryPolicy
 from .store import NewJob
 
@@ -125,12 +136,14 @@ class Task(Generic[P, R]):
                 f"a task can't be made from the generator {function!r}: a run would only make the "
                 "generator, and none of its code would run"
             )
+        _refuse_method(function)
         # First, lest an attribute that the function has replaces one of the task's.
         functools.update_wrapper(self, function)
         self.function = function
         self.name = validate_id(name) if name is not None else default_name(function)
         self.defaults = defaults or TaskOptions()
         self.signature = Signature(function, JobContext, name=self.name)
+        self.signature.check()
         self._client = client
         # Made once: a call in a bulk of a hundred thousand should cost its arguments and no more.
         self._plain: BoundTask[P, R] = self.options()
@@ -173,6 +186,7 @@ class Task(Generic[P, R]):
         retry: Retry = None,
         timeout: timedelta | float | None = None,
         session: SomeSession | None = None,
+        **unknown: Never,
     ) -> BoundTask[P, R]:
         """The task with other options, for one call or a few.
 
@@ -183,6 +197,8 @@ class Task(Generic[P, R]):
         :param session: enqueue within this session's transaction: the job exists if, and only if,
             it commits.
         """
+        if unknown:
+            refuse_unknown("task.options", unknown, CallOptions.__dataclass_fields__)
         defaults = self.defaults
         if key_kept and key is None:
             raise ConfigurationError("key_kept=True says how long a key counts: give key= as well")
@@ -257,17 +273,44 @@ def moment(when: timedelta | datetime) -> dict[str, Any]:
     if isinstance(when, timedelta):
         if when > LONGEST_WAIT:
             raise ConfigurationError(
-                f"schedule takes a timedelta of up to {LONGEST_WAIT.days:,} days, not {when!r}"
+                f"schedule takes a timedelta of up to {in_words(LONGEST_WAIT)}, not {when!r}"
             )
         return {"delay": max(0.0, when.total_seconds())}
     if not isinstance(when, datetime):
-        raise ConfigurationError(f"schedule takes a timedelta or a datetime, not {when!r}")
+        seconds = isinstance(when, (int, float)) and not isinstance(when, bool)
+        raise ConfigurationError(
+            f"schedule takes a timedelta or an aware datetime, not {when!r}"
+            + (f". Seconds? Write timedelta(seconds={when!r})" if seconds else "")
+        )
     if when.tzinfo is None:
         raise ConfigurationError(
             f"schedule takes an aware datetime, and {when!r} has no zone; "
             "write for example datetime.now(UTC) + timedelta(hours=1)"
         )
     return {"run_at": when}
+
+
+def _refuse_method(function: Callable[..., Any]) -> None:
+    """A job has arguments, and no object to call a method of."""
+    name = getattr(function, "__qualname__", repr(function))
+    right = (
+        "make it a function of the module, or a @staticmethod with the decorator above it, and "
+        "give the key of a stored object as an argument"
+    )
+    if inspect.ismethod(function):
+        if not inspect.isclass(function.__self__):
+            raise ConfigurationError(
+                f"{name}() is a method, whose object can't travel to the process that runs the "
+                f"job: {right}"
+            )
+        return
+    within, _, _ = name.rpartition(".")
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    first = code.co_varnames[0] if code is not None and code.co_argcount else None
+    if within and not within.endswith("<locals>") and first in ("self", "cls"):
+        raise ConfigurationError(
+            f"{name}() is a method, and a run has nothing to give for its {first!r}: {right}"
+        )
 
 
 def default_name(function: Callable[..., Any]) -> str:

@@ -41,7 +41,7 @@
     for (const element of document.querySelectorAll("[data-poll]")) htmx.trigger(element, "wake");
   });
 
-  // What the reader selected, typed, chose and opened stays when the part around it is renewed.
+  // What the reader ticked, typed, chose and opened stays when the part around it is renewed.
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element) => {
     if (element.localName === "input" && element.type !== "hidden")
       return name !== "checked" && name !== "value";
@@ -56,6 +56,7 @@
     403: "You are no longer let in. Sign in again, then reload this page.",
     404: "This was removed in the meantime.",
     503: "The database can't be reached, trying again …",
+    504: "The database takes too long, trying again …",
   };
 
   function tell(status) {

@@ -13,6 +13,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_recurring import AllowAll, JobState, Scheduler
+from flask_recurring.dashboard.figures import shared
 from flask_recurring.store import APPLICATION, Store
 
 HTMX = {"HX-Request": "true"}
@@ -57,6 +58,7 @@ class Shop:
         """A recurring job that was declared at run time."""
         with self.app.app_context():
             self.scheduler.add_or_update(id, "shop.tidy", cron, **options)
+        self.changed()
 
     def job(self, state: JobState = JobState.ENQUEUED, *, ago: float = 0.0, **values: Any) -> int:
         """A job in a state, whose last change was ``ago`` seconds ago."""
@@ -73,8 +75,7 @@ class Shop:
         if state is JobState.SCHEDULED:
             row |= {"state": "Enqueued", "run_at": moment + timedelta(hours=1)}
         if state is JobState.PROCESSING:
-            server = values.pop("server_id", None) or self.server()
-            row |= {"started_at": moment, "attempt": 1, "claim": 1, "server_id": server}
+            row |= {"started_at": moment, "attempt": 1, "claim": 1, "server_id": self.server()}
         if state.finished:
             row |= {"started_at": moment, "finished_at": moment, "attempt": 1, "claim": 1}
         return int(self._insert("job", row | values))
@@ -146,15 +147,22 @@ class Shop:
         table = self.store.database.tables.job
         with self.store.database.begin() as connection:
             connection.execute(sa.update(table).where(table.c.id == job_id).values(**values))
+        self.changed()
 
     def _insert(self, name: str, row: dict[str, Any], *, returning: bool = True) -> Any:
         table: sa.Table = getattr(self.store.database.tables, name)
         with self.store.database.begin() as connection:
             statement = sa.insert(table).values(**row)
-            if not returning:
-                connection.execute(statement)
-                return None
-            return connection.execute(statement.returning(table.c.id)).scalar_one()
+            if returning:
+                statement = statement.returning(table.c.id)
+            found = connection.execute(statement)
+            id = found.scalar_one() if returning else None
+        self.changed()
+        return id
+
+    def changed(self) -> None:
+        """Let pages show at once what was not done by one of them."""
+        shared(self.app).forget()
 
     def fragment(self, path: str, **headers: str) -> Any:
         """Ask as htmx does."""

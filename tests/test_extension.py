@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gc
+import warnings
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import psycopg
 import pytest
@@ -22,6 +25,7 @@ from flask_recurring import (
     JobState,
     Scheduler,
     StoreUnavailable,
+    Task,
     UnknownRecurringJobError,
     UnknownTaskError,
 )
@@ -1289,7 +1293,10 @@ def test_whoever_knows_the_task_runs_the_other_applications_job(
         ({"timezone": "Mars/Olympus"}, "timezone 'Mars/Olympus' is not known.*Europe/Berlin"),
         ({"timezone": "../../etc/passwd"}, "timezone .* is not known"),
         ({"timezone": ""}, "timezone '' is not known"),
-        ({"timezone": None}, "timezone is the name of a zone, not None"),
+        (
+            {"timezone": None},
+            "timezone is the name of a zone .*, or ZoneInfo.*, not None",
+        ),
         ({"id": ""}, "recurring job id '' is empty"),
         ({"id": "x" * 10_000}, "recurring job id 'xxx.* has 10000 characters"),
         ({"id": "two\nlines"}, r"recurring job id 'two\\nlines' holds a control character"),
@@ -1352,6 +1359,107 @@ def test_wrong_add_or_update_is_refused(
 def test_decorator_without_parentheses_is_told() -> None:
     with pytest.raises(ConfigurationError, match=r"@scheduler\.task\(\) with its parentheses"):
         Scheduler().task(add)  # type: ignore[arg-type]
+    right = r"write @scheduler.recurring\(\"an-id\", \"\*/5 \* \* \* \*\"\) with its parentheses"
+    with pytest.raises(ConfigurationError, match=right):
+        Scheduler().recurring(add)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda scheduler: scheduler.recurring("sum", YEARLY, overlp="skip"),
+            r"^@scheduler.recurring\(\) has no option 'overlp'; did you mean 'overlap'\?",
+        ),
+        (
+            lambda scheduler: scheduler.add_or_update("sum", "add", YEARLY, crno=YEARLY),
+            r"^scheduler.add_or_update\(\) has no option 'crno'; did you mean 'cron'\?",
+        ),
+        (
+            lambda scheduler: scheduler.task(quue="mail"),
+            r"^@scheduler.task\(\) has no option 'quue'; did you mean 'queue'\?",
+        ),
+        (
+            lambda scheduler: scheduler.task()(add).options(xyz=1),
+            r"^task.options\(\) has no option 'xyz'; it has 'queue', 'priority', 'key', ",
+        ),
+    ],
+)
+def test_unknown_option_names_what_was_called_and_what_is_near(
+    call: Callable[[Scheduler], object], message: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        call(Scheduler())
+    with pytest.raises(TypeError):
+        call(Scheduler())
+
+
+def test_timezone_may_be_a_zone(apps: Applications, sqlite_url: str) -> None:
+    scheduler = Scheduler()
+    scheduler.recurring("sum", YEARLY, args=[1], timezone=ZoneInfo("Asia/Tokyo"))(add)
+    apps.make(scheduler, sqlite_url)
+
+    def zone() -> str:
+        found = scheduler.get_recurring("sum")
+        assert found is not None
+        return found.timezone
+
+    assert zone() == "Asia/Tokyo"
+    scheduler.override("sum", timezone=ZoneInfo("Europe/Berlin"))
+    assert zone() == "Europe/Berlin"
+    counts = b"".join(count.to_bytes(4) for count in (0, 0, 0, 0, 1, 4))
+    nameless = ZoneInfo.from_file(BytesIO(b"TZif" + bytes(16) + counts + bytes(6) + b"UTC\0"))
+    with pytest.raises(ConfigurationError, match=r"^timezone is the name of a zone"):
+        scheduler.override("sum", timezone=nameless)
+
+
+@pytest.mark.parametrize("id", ["1", 1.0, None, True, "x"])
+def test_id_of_a_job_that_is_no_number_is_told(
+    apps: Applications, sqlite_url: str, id: Any
+) -> None:
+    scheduler = Scheduler()
+    apps.make(scheduler, sqlite_url)
+    for call in (scheduler.get_job, scheduler.requeue, scheduler.delete):
+        with pytest.raises(TypeError, match=rf"job's id is a whole number.* not {id!r}$"):
+            call(id)
+
+
+def test_task_that_is_made_while_something_is_handled_warns(
+    apps: Applications, sqlite_url: str
+) -> None:
+    scheduler = Scheduler()
+
+    def make(name: str) -> Task[..., Any]:
+        def within() -> None: ...
+
+        return scheduler.task(name)(within)
+
+    app = apps.make(scheduler, sqlite_url)
+
+    @scheduler.task("making")
+    def making() -> str:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            make("of the job")
+        (warning,) = caught
+        return f"{warning.filename == __file__} {warning.message}"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        make("at any time")  # as an application's factory does
+        apps.start(app)
+        make("beside a server that runs")  # as the factory of another application does
+        with app.app_context():
+            make("with an application at hand")
+    with app.test_request_context():
+        with pytest.warns(UserWarning, match="'of the request' is made while a request is ha.*it,"):
+            make("of the request")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            make("of the request")  # once is enough
+
+    result = wait_for_job(app, making.enqueue()).result
+    assert result.startswith("True the task 'of the job' is made while a job is handled"), result
 
 
 def test_task_over_recurring_is_told() -> None:

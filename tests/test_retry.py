@@ -72,7 +72,10 @@ def test_a_policy_stays_itself() -> None:
         (b"3", r"^retry can't be b'3'"),
         ({1, 2}, r"^retry can't be \{1, 2\}"),
         ([], r"^retry: delays can't be \(\); it must be one or more waits"),
-        ([-1], r"^retry: a wait can't be -1; it must be a number of seconds from 0 to 31,536,000"),
+        (
+            [-1],
+            r"^retry: a wait can't be -1; .* number of seconds, from 0 seconds to 1 year",
+        ),
         ([1, math.nan], r"^retry: a wait can't be nan"),
         ([math.inf], r"^retry: a wait can't be inf"),
         ([True], r"^retry: a wait can't be True"),

@@ -275,13 +275,105 @@ def test_wrong_call_is_refused_where_it_is_made(
         assert scheduler.get_job(1) is None
 
 
+class Mailer:
+    """Has methods, which are no tasks."""
+
+    def send(self, to: str) -> None: ...
+
+    @classmethod
+    def make(cls) -> str:
+        return cls.__name__
+
+    @staticmethod
+    def help() -> None: ...
+
+
+class NotTravelling:
+    """Something that JSON has no form for."""
+
+
+def test_method_is_refused() -> None:
+    scheduler = Scheduler()
+    right = "make it a function of the module, or a @staticmethod"
+    with pytest.raises(ConfigurationError, match=rf"^Mailer.send\(\) is a method, .*self.*{right}"):
+        scheduler.task()(Mailer.send)
+    with pytest.raises(ConfigurationError, match=rf"^Mailer.send\(\) .* object can't tr.*{right}"):
+        scheduler.task()(Mailer().send)
+    assert scheduler.task()(Mailer.help).name == "tests.test_task.Mailer.help"
+    assert scheduler.task()(Mailer.make)() == "Mailer"
+
+    class Within:
+        @scheduler.task()
+        @staticmethod
+        def static() -> int:
+            return 1
+
+        with pytest.raises(ConfigurationError, match=r"Within.method\(\) is a method"):
+
+            @scheduler.task()
+            def method(self) -> None: ...
+
+    assert Within.static() == 1
+
+    @scheduler.task()
+    def plain(self: int) -> int:
+        return self
+
+    assert plain(2) == 2
+
+
+def test_context_without_annotation_is_refused() -> None:
+    scheduler = Scheduler()
+    with pytest.raises(ConfigurationError, match=r"'context' has no annotation.*'context: JobC"):
+
+        @scheduler.task()
+        def bare(context, name: str) -> None: ...  # type: ignore[no-untyped-def]
+
+    @scheduler.task()
+    def own(context: str) -> str:
+        return context
+
+    @scheduler.task()
+    def both(job: JobContext, context) -> None: ...  # type: ignore[no-untyped-def]
+
+    assert own.signature.pack(["x"], {}) == '[["x"],{}]'
+    assert both.signature.pack([1], {}) == "[[1],{}]"
+
+
+def test_parameter_that_can_not_travel_is_refused_at_the_decorator() -> None:
+    scheduler = Scheduler()
+    for kind in (NotTravelling, list[NotTravelling], "NotTravelling | None"):
+
+        def takes(value: Any) -> None: ...
+
+        takes.__annotations__["value"] = kind
+        with pytest.raises(ConfigurationError, match=r"'value' is annotated .*NotTr.*can't travel"):
+            scheduler.task()(takes)
+
+    @scheduler.task()
+    def may(value: NotTravelling | None = None) -> None: ...
+
+    with pytest.raises(ArgumentError, match=r"'value' is annotated .* can't travel"):
+        may.signature.pack([None], {})
+
+    @scheduler.task()
+    def later(value: DefinedBelow) -> None: ...
+
+    assert later.signature.pack([DefinedBelow.A], {}) == '[["a"],{}]'
+
+
+class DefinedBelow(Enum):
+    A = "a"
+
+
 @pytest.mark.parametrize(
     ("when", "message"),
     [
         (datetime(2026, 1, 1), "takes an aware datetime"),
-        (60, "takes a timedelta or a datetime, not 60"),
-        ("tomorrow", "takes a timedelta or a datetime, not 'tomorrow'"),
-        (timedelta.max, "takes a timedelta of up to 36,500 days"),
+        (30, r"takes .* an aware datetime, not 30. Seconds\? Write timedelta\(seconds=30\)"),
+        (1.5, r"Write timedelta\(seconds=1.5\)"),
+        ("tomorrow", "takes a timedelta or an aware datetime, not 'tomorrow'$"),
+        (timedelta.max, "takes a timedelta of up to 100 years, not"),
     ],
 )
 def test_wrong_time_is_refused(
@@ -300,7 +392,7 @@ def test_wrong_time_is_refused(
     [
         ({"queue": "A"}, "queue 'A'"),
         ({"priority": 1.5}, "priority is a whole number"),
-        ({"key": "x" * 1000}, "id .* has 1000 characters"),
+        ({"key": "x" * 1000}, "key .* has 1000 characters"),
         ({"key": "a\nb"}, "holds a control character"),
         ({"retry": [1, -1]}, "retry: a wait can't be -1"),
         ({"timeout": -1}, "timeout must be longer than nothing"),

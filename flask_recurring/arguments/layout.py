@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ConfigurationError
-from .parameter import Parameter
+from .parameter import Parameter, UnresolvedAnnotation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,8 @@ def resolve(function: Callable[..., Any], context_type: type | None, task: str) 
     by_keyword: dict[str, Parameter] = {}
     rest = others = context = context_position = before_context = None
     defaults: list[Any] = []
-    for parameter in _parameters(function, task).values():
+    parameters = _parameters(function, task)
+    for parameter in parameters.values():
         name, kind = parameter.name, parameter.kind
         hint = _hint(function, parameter, context_type, task)
         if context_type is not None and _is_context(hint, context_type):
@@ -71,6 +72,8 @@ def resolve(function: Callable[..., Any], context_type: type | None, task: str) 
             defaults.append(parameter.default)
         if kind is not kinds.POSITIONAL_ONLY:
             by_keyword[name] = ours
+    if context is None and context_type is not None and "context" in by_keyword:
+        _refuse_bare(by_keyword["context"], parameters["context"], context_type)
     return Layout(
         positional=tuple(positional),
         by_keyword=by_keyword,
@@ -81,6 +84,17 @@ def resolve(function: Callable[..., Any], context_type: type | None, task: str) 
         before_context=before_context,
         callable_empty=not any(p.required for p in (*positional, *by_keyword.values())),
     )
+
+
+def _refuse_bare(ours: Parameter, written: inspect.Parameter, context_type: type) -> None:
+    """Refuse a context without annotation, which callers would have to give a value."""
+    if written.annotation is written.empty:
+        kind = context_type.__name__
+        raise ConfigurationError(
+            f"{ours.task}(): the parameter 'context' has no annotation, so each run would need a "
+            f"value for it from its caller. Write 'context: {kind}' to have the {kind} filled in; "
+            "if callers do give it, annotate it with its own type, for example 'context: str'"
+        )
 
 
 def _parameters(function: Callable[..., Any], task: str) -> Mapping[str, inspect.Parameter]:
@@ -123,7 +137,7 @@ def _hint(
     try:
         hints = typing.get_type_hints(holder, globalns=names, include_extras=True)
     except Exception as error:
-        raise ConfigurationError(
+        raise UnresolvedAnnotation(
             f"{task}(): the annotation {parameter.annotation!r} of parameter {parameter.name!r} "
             f"can't be resolved: {error}. Define or import the name at the top of the module, not "
             "under TYPE_CHECKING and not inside a function"

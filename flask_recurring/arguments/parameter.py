@@ -61,6 +61,10 @@ ENCODER = msgspec.json.Encoder(enc_hook=_plain)
 TOO_LARGE = "an int of more than 64 bits is not safe in JSON; give it as str or Decimal"
 
 
+class UnresolvedAnnotation(ConfigurationError):
+    """An annotation names what is not there: not yet, or not at all."""
+
+
 class Parameter:
     """A parameter that callers of a task fill in.
 
@@ -87,13 +91,15 @@ class Parameter:
         self.safe = frozenset(k for k in _SAFE if takes_any or k in members)
         self._numbers = frozenset(k for k in (int, float) if takes_any or k in members)
         self._exact = False
-        self._problem: str | None = None
+        self.problem: str | None = None
+        """Why no value can travel; None if some can."""
         try:
             shape = shapes.type_info(self.hint)
             kinds = list(_shapes_within(shape))
             decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.hint, dec_hook=_open)
-        except NameError as error:
-            raise ConfigurationError(
+        except (NameError, AttributeError) as error:
+            # The latter by a module that is just being imported.
+            raise UnresolvedAnnotation(
                 f"{task}(): the annotation of parameter {name!r} can't be resolved: {error}. "
                 "Define or import the name at the top of the module that uses it, not under "
                 "TYPE_CHECKING"
@@ -112,7 +118,7 @@ class Parameter:
         # Not an error of the definition: a parameter with a default may never be given at all.
         self.safe = frozenset()
         self._numbers = frozenset()
-        self._problem = message = (
+        self.problem = message = (
             f"{self.task}(): parameter {self.name!r} is annotated {_name(self.hint)}, which can't "
             f"travel as JSON: {reason}. Give the key of a stored object, or annotate it as one of "
             "the types that travel: JSON's own, datetime, date, time, timedelta, UUID, Decimal, "
@@ -143,8 +149,8 @@ class Parameter:
 
         :raises ArgumentError: see :meth:`encode`.
         """
-        if self._problem is not None:
-            raise ArgumentError(self._problem)
+        if self.problem is not None:
+            raise ArgumentError(self.problem)
         try:
             encoded = ENCODER.encode(value)
             back = self.decode(encoded)

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from ..errors import ArgumentError
+from ..errors import ArgumentError, ConfigurationError
 from .layout import Layout, name_of, resolve
-from .parameter import ENCODER, Parameter
+from .parameter import ENCODER, Parameter, UnresolvedAnnotation
 
 NO_ARGUMENTS = "[[],{}]"
 """What the call without arguments is kept as."""
@@ -43,9 +43,9 @@ class _Plan(NamedTuple):
 class Signature:
     """What a task's function takes, and how its arguments travel.
 
-    Making one costs nothing and resolves nothing: annotations may name what is defined further
-    down in the module. They are resolved at the first use. Two threads may do that at the same
-    time, with the same outcome; there is no lock that a fork could leave held.
+    Making one resolves nothing: annotations may name what is defined further down in the module.
+    They are resolved by :meth:`check`, if they can be yet, or at the first use. Two threads may do
+    that at the same time, with the same outcome; there is no lock that a fork could leave held.
 
     :param function: the task's function.
     :param context_type: the class whose parameter the run fills in. It is no part of what callers
@@ -80,6 +80,20 @@ class Signature:
         :raises ConfigurationError: one can't be resolved; the message names the parameter.
         """
         _ = self._layout
+
+    def check(self) -> None:
+        """Refuse now what no call could be enqueued with. What can't be resolved yet may wait.
+
+        :raises ConfigurationError: a parameter that every call must give a value can't travel, or
+            the context has no one place.
+        """
+        try:
+            layout = self._layout
+        except UnresolvedAnnotation:
+            return
+        for parameter in (*layout.positional, *layout.by_keyword.values()):
+            if parameter.required and parameter.problem is not None:
+                raise ConfigurationError(parameter.problem)
 
     def pack(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
         """The JSON text of a call's arguments.

@@ -1,4 +1,4 @@
-"""What one can do to jobs: requeue and delete, one or all that are selected."""
+"""What one can do to jobs: requeue and delete, one or all that are ticked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from flask import Response, request
 
 from ..binding import current_binding
 from . import notice
+from .figures import shared
 from .job import job
 from .jobs import Filter, jobs
 from .page import go_to, url, wants_fragment
@@ -30,6 +31,7 @@ def delete() -> Response:
 def _act(verb: str, act: Callable[[Sequence[int], str], Sequence[int]]) -> Response:
     named = list(dict.fromkeys(request.form.getlist("job", type=int)))[:MOST_AT_ONCE]
     done = act(named, actor())
+    shared().forget()
     told = f"{verb}-{len(done)}-{len(named)}"
     if request.args.get("back") == "job" and len(named) == 1:
         if wants_fragment():

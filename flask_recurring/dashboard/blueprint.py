@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import Any
+
 from flask import Blueprint, Response, abort, current_app, request
+from flask.typing import ResponseReturnValue
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException
 
-from ..binding import Binding
+from ..binding import Binding, current_binding
 from ..store import StoreUnavailable, StoreUnusable
 from . import (
     actions,
@@ -25,6 +30,11 @@ from . import (
     servers,
 )
 from .outage import SAFE, outage
+
+View = Callable[..., ResponseReturnValue]
+
+PATIENCE = 5.0
+"""Seconds that a statement of a page may take."""
 
 UNSAFE = ["POST", "PUT", "PATCH", "DELETE"]
 
@@ -45,7 +55,12 @@ def create_blueprint(binding: Binding) -> Blueprint:
 
 
 def _pages(blueprint: Blueprint) -> None:
-    get, post = blueprint.get, blueprint.post
+    def get(path: str, endpoint: str | None = None) -> Callable[[View], View]:
+        return lambda view: blueprint.get(path, endpoint=endpoint or view.__name__)(limited(view))
+
+    def post(path: str, endpoint: str) -> Callable[[View], View]:
+        return lambda view: blueprint.post(path, endpoint=endpoint)(limited(view))
+
     # Both, so that the prefix itself is answered and not sent to its own slash.
     get("/", endpoint="overview")(overview.overview)
     get("", endpoint="overview")(overview.overview)
@@ -67,10 +82,24 @@ def _pages(blueprint: Blueprint) -> None:
     get("/jobs/details/<int:job_id>/console.txt", endpoint="download")(console.download)
     get("/servers", endpoint="servers")(servers.servers)
     get("/navigation", endpoint="navigation")(navigation.navigation)
-    get("/static/<version>/<path:place>", endpoint="asset")(asset)
+    blueprint.get("/static/<version>/<path:place>")(asset)
     # Whatever else is asked for below the prefix is refused by us, behind the same door.
     for rule, methods in (("/<path:place>", ["GET", *UNSAFE]), ("/", UNSAFE), ("", UNSAFE)):
         blueprint.add_url_rule(rule, endpoint="unknown", view_func=unknown, methods=methods)
+
+
+@cache
+def limited(view: View) -> View:
+    """The view, with one connection for all that it reads, and no statement that goes on for long:
+    who looks at a page would rather hear that it takes too long."""
+
+    @wraps(view)
+    def within_limits(**values: Any) -> ResponseReturnValue:
+        binding = current_binding()
+        with binding.store.database.visit(min(PATIENCE, binding.settings.statement_timeout)):
+            return view(**values)
+
+    return within_limits
 
 
 def failed(error: HTTPException) -> Response:

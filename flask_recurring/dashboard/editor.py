@@ -19,6 +19,7 @@ from ..recurring import RecurringJob
 from . import notice as notices
 from .details import details
 from .draft import Draft
+from .figures import shared
 from .jobs import known_queues
 from .notice import Notice
 from .option import OPTIONS
@@ -43,6 +44,7 @@ def save() -> Response:
             current_binding().store.recurring.override(
                 identifier, draft.options, draft.dropped, paused=draft.paused, actor=actor()
             )
+            shared().forget()
         except UnknownRecurringJobError:
             abort(404)
         except ConfigurationError as error:  # what somebody else has set meanwhile doesn't fit
@@ -61,6 +63,7 @@ def reset() -> Response:
     names = None if option is None else [option]
     try:
         current_binding().scheduler.reset(identifier, names, actor=actor())
+        shared().forget()
     except UnknownRecurringJobError:
         abort(404)
     if wants_fragment():

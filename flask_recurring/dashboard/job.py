@@ -43,7 +43,6 @@ def job(job_id: int, notice: Notice | None = None) -> Response:
         last=_last_failure(found, attempts),
         most=None if task is None else task.defaults.retry.attempts + 1,
         known=task is not None,
-        paused_at=binding.store.queues.paused().get(found.queue),
         goes_at=gone_at(found, binding.settings),
         claim=claim,
         claims=claims,

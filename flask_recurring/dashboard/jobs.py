@@ -9,11 +9,11 @@ from flask import Response, abort, request
 
 from ..binding import current_binding
 from ..job import JobState
-from ..store import Cursor
+from ..store import Cursor, Page
+from . import figures
 from . import notice as notices
 from .notice import Notice
 from .page import answer, wants_fragment
-from .processing import Processing
 
 STATES = {state.value.lower(): state for state in JobState}
 
@@ -75,43 +75,30 @@ def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
     """``GET /jobs`` and ``GET /jobs/<state>``."""
     binding = current_binding()
     wanted = Filter.read(state)
-    counts = binding.store.jobs.counts()
-    page = binding.store.jobs.page(
-        wanted.state,
-        queue=wanted.queue,
-        task=wanted.task,
-        recurring_id=wanted.recurring_id,
-        before=wanted.cursor("before"),
-        after=wanted.cursor("after"),
-        limit=binding.settings.dashboard_page_size,
-    )
+    before, after = wanted.cursor("before"), wanted.cursor("after")
+
+    def ask() -> Page:
+        return binding.store.jobs.page(
+            wanted.state,
+            queue=wanted.queue,
+            task=wanted.task,
+            recurring_id=wanted.recurring_id,
+            before=before,
+            after=after,
+            limit=binding.settings.dashboard_page_size,
+        )
+
+    page = figures.shared().get(wanted, ask)
     return answer(
         "jobs.html",
         at="jobs",
         wanted=wanted,
         page=page,
-        counts=counts,
-        order=order(wanted),
-        processing=Processing.of(counts, binding.store.servers.live()),
-        paused=binding.store.queues.paused(),
+        counts=figures.counts(),
         tasks=binding.scheduler.tasks,
         queues=known_queues(),
         notice=notice or _told(),
     )
-
-
-def order(wanted: Filter) -> str:
-    """How the list is sorted, in words."""
-    rising = wanted.state in (JobState.ENQUEUED, JobState.SCHEDULED, JobState.PROCESSING)
-    if wanted.recurring_id is not None:
-        return "Oldest first" if rising else "Newest first"
-    if wanted.state is JobState.PROCESSING:
-        return "Longest running first"
-    if rising:
-        return "Next to run first"
-    if wanted.state is not None and wanted.state.finished:
-        return f"Last {wanted.state.value.lower()} first"
-    return "Newest first"
 
 
 def known_queues() -> list[str]:

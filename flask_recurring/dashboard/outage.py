@@ -76,8 +76,10 @@ UNKNOWN = (
 
 
 def outage(error: Exception) -> Response:
-    """503 when the database can't serve; the page tries again. A fault of the program goes on to
-    whoever handles those: the application, the debugger, an error tracker.
+    """503 when the database can't serve, 504 when it takes too long; the page tries again.
+
+    A fault of the program goes on to whoever handles those: the application, the debugger, an
+    error tracker.
     """
     failure = Failure.of(error)
     if failure is Failure.FAULT:
@@ -89,7 +91,7 @@ def outage(error: Exception) -> Response:
     return page.message(
         heading,
         text if looked or not failure.passing else UNKNOWN,
-        503,
+        504 if failure is Failure.SLOW else 503,
         hint,
         retry=True,
         again=None if looked else page.url("overview"),

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from flask import Response
 
-from ..binding import current_binding
-from ..job import JobState
-from . import chart
+from . import chart, figures
 from .page import answer
-from .processing import Processing
 from .schedule import wording
 
 SHOWN = 8
@@ -17,19 +14,16 @@ SHOWN = 8
 
 def overview() -> Response:
     """``GET /``."""
-    store = current_binding().store
-    counts, live = store.jobs.counts(), store.servers.live()
+    found = figures.overview(SHOWN)
     return answer(
         "overview.html",
         at="overview",
-        counts=counts,
-        processing=Processing.of(counts, live),
-        chart=chart.throughput(store.statistics.series(60)),
-        servers=live,
-        paused=store.queues.paused(),
-        running=store.jobs.page(JobState.PROCESSING, limit=SHOWN).items,
-        failures=store.jobs.page(JobState.FAILED, limit=SHOWN).items,
-        coming=store.recurring.upcoming(SHOWN),
-        recurring_count=store.recurring.count(),
+        counts=figures.counts(),
+        chart=chart.throughput(found.minutes),
+        servers=figures.live_servers(),
+        running=found.running,
+        failures=found.failures,
+        coming=found.coming,
+        recurring_count=found.recurring_count,
         wording=wording,
     )

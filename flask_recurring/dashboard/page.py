@@ -8,6 +8,7 @@ templates have an environment of their own: what the application does to its own
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 from functools import cache
 from typing import Any
@@ -20,13 +21,18 @@ from ..access import Access
 from ..binding import current_binding
 from ..job import JobState
 from ..version import VERSION
-from . import assets, format
+from . import assets, figures, format
 from .notice import Notice
-from .processing import Processing
 from .security import granted
 
 STOP_POLLING = 286
 """htmx's status for "swap this in and ask no more"."""
+
+SMALL = 1000
+"""Bytes that are sent as they are: they fit into a packet anyway."""
+
+QUICK = 5
+"""How hard gzip tries. It takes a millisecond for a list of a hundred kilobytes."""
 
 htmx = HTMX()
 
@@ -62,15 +68,13 @@ def answer(
 def whole(template: str, *, status: int = 200, **values: Any) -> Response:
     """The whole page inside the frame that all pages share."""
     binding = current_binding()
-    counts, live = binding.store.jobs.counts(), binding.store.servers.live()
     shared = {
         "fragment": False,
         "back_url": binding.settings.dashboard_back_url,
-        "description": binding.store.description,
+        "description": figures.description(),
         "now": binding.store.now(),
-        "counts": counts,
-        "processing": Processing.of(counts, live),
-        "live_servers": live,
+        "counts": figures.counts(),
+        "live_servers": figures.live_servers(),
         "version": VERSION,
     }
     body = environment().get_template(f"recurring/{template}").render(shared | values)
@@ -80,11 +84,28 @@ def whole(template: str, *, status: int = 200, **values: Any) -> Response:
 def fragment(body: str, *, finished: bool = False) -> Response:
     """A part of a page with an ETag; 304 if the browser has it already."""
     if finished:
-        return Response(body, status=STOP_POLLING, mimetype="text/html")
+        return compressed(Response(body, status=STOP_POLLING, mimetype="text/html"))
     response = Response(body, mimetype="text/html")
-    response.set_etag(hashlib.sha256(body.encode()).hexdigest()[:32])
+    # A weak one: it is the same part, whether it is sent compressed or not.
+    response.set_etag(hashlib.sha256(body.encode()).hexdigest()[:32], weak=True)
     if request.method == "GET":
         response.make_conditional(request)
+    return response if response.status_code == 304 else compressed(response)
+
+
+def compressed(response: Response) -> Response:
+    """The answer as gzip, if the browser takes that and only our own page can have asked for it.
+
+    What is compressed tells by its length how much of it is alike. A page of another site could let
+    the browser ask again and again, with guesses in the address that stand in the answer beside
+    what is secret (BREACH). But it can't make it send htmx's header, so no whole page is compressed
+    and each live part may be.
+    """
+    response.vary.add("Accept-Encoding")
+    taken = request.accept_encodings.quality("gzip") > 0
+    if wants_fragment() and taken and len(response.data) >= SMALL:
+        response.data = gzip.compress(response.data, QUICK, mtime=0)
+        response.headers["Content-Encoding"] = "gzip"
     return response
 
 

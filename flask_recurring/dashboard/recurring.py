@@ -15,6 +15,7 @@ from ..binding import current_binding
 from ..errors import UnknownRecurringJobError
 from ..store import Bookmark, Order
 from .details import details, told
+from .figures import shared
 from .notice import Notice
 from .page import answer, go_to, url, wants_fragment
 from .schedule import wording
@@ -120,7 +121,9 @@ def remove() -> Response:
 
 def _try(action: Act[Outcome], identifier: str) -> Outcome:
     try:
-        return action(identifier, actor=actor())
+        done = action(identifier, actor=actor())
+        shared().forget()
+        return done
     except UnknownRecurringJobError:
         abort(404)
 

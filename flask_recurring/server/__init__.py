@@ -6,7 +6,7 @@ Its threads, each with a connection of its own where it needs one:
 * the **workers** run them;
 * the **completer** writes in batches how they ended, and their consoles, while the claimer is
   already at the next batch;
-* the **control** thread beats, ticks, rescues and cleans up, one thing after another;
+* **heartbeat**, **control** and **maintenance** do what is done again and again, see ``control``;
 * the **listener** hears that there may be something to do;
 * the **supervisor** starts the others, and cuts off a connection that does not answer.
 
@@ -16,7 +16,8 @@ growing, irregular pauses, connects again and goes on.
 
 from __future__ import annotations
 
+from .config import ServerConfig
 from .runner import Workload
-from .server import Server, ServerConfig
+from .server import Server
 
 __all__ = ["Server", "ServerConfig", "Workload"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import logging
 
 from ..chance import chance
+from ..log import logger
 from ..store import Failure, describe
-
-logger = logging.getLogger("flask_recurring")
 
 FIRST = 0.1
 LONGEST = 3.0

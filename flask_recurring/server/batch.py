@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
+from ..log import logger
 from ..store import Entry, Tally, describe
 from ..store.completion import Setback, Success
 from ..store.console import LARGEST
 from ..store.driver import Accepted
-from .backoff import logger
 
 T = TypeVar("T")
 

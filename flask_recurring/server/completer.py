@@ -15,10 +15,11 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 
 from ..console import Console
+from ..log import logger
 from ..store import Entry, Failure, Link, Store, Tally
 from ..store.completion import Outcome, Setback, Success
 from ..store.driver import Accepted
-from .backoff import Backoff, logger
+from .backoff import Backoff
 from .batch import Batch, write_apart
 from .stock import Stock
 
@@ -172,10 +173,11 @@ class Completer:
         accepted = self._write(batch)
         if isinstance(accepted, Exception):
             accepted = write_apart(batch, accepted, self._write)
+        # Let go of first: what is written twice does no harm, what is held for ever takes a place.
+        self._stock.written({(run.id, run.claim) for some in (successes, setbacks) for run in some})
         del self._successes[: len(successes)]
         del self._setbacks[: len(setbacks)]
         del self._entries[: len(entries)]
-        self._stock.written({(run.id, run.claim) for some in (successes, setbacks) for run in some})
         if tallies:
             self._counts.clear()
             self._counted_at = time.monotonic()

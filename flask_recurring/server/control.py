@@ -1,11 +1,21 @@
-"""The control thread: beats, ticks, rescues and cleans up, one thing after another.
+"""What is done again and again: duties, each when it is due, one thing after another.
 
-All of it happens on one connection that carries no jobs, so a claim or a completion that hangs does
-not look like death from outside. Each duty says when it wants to be done next.
+A server has three such loops, each with a thread and a connection of its own, by what a duty that
+hangs would hold up:
+
+* **heartbeat**: beats, and rescues what other servers left behind. Nothing may make this one seem
+  dead, or keep it from seeing that another one is.
+* **control**: ticks and promotes, which is to happen on the second.
+* **maintenance**: declares and cleans up, which may take its time. Its connection is closed while
+  there is nothing to do.
+
+None of their connections carries jobs. A duty that fails is tried again after a pause of its own,
+and the others of its loop go on meanwhile, on the same connection if that is in order.
 """
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from collections.abc import Sequence
@@ -29,11 +39,25 @@ class Duty(Protocol):
 
 
 class Control:
-    """Performs duties when they are due."""
+    """Performs duties when they are due.
 
-    def __init__(self, link: Link, duties: Sequence[Duty]) -> None:
+    :param patience: seconds that a duty may take before its connection is cut off; by default a
+        little more than a statement may.
+    :param idle: seconds without a duty for which the connection is not kept open.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        duties: Sequence[Duty],
+        *,
+        patience: float | None = None,
+        idle: float = math.inf,
+    ) -> None:
         self._link = link
         self._duties = duties
+        self._patience = patience
+        self._idle = idle
         self._early: queue.SimpleQueue[Duty | None] = queue.SimpleQueue()
         self._stopping = False
         self._backoffs = {duty.name: Backoff(duty.name) for duty in duties}
@@ -51,6 +75,8 @@ class Control:
         """Perform duties until ``stop`` is called."""
         while not self._stopping:
             duty = min(self._duties, key=lambda duty: duty.next_at)
+            if duty.next_at - time.monotonic() > self._idle:
+                self._link.close()
             if duty.next_at <= time.monotonic() or self._undisturbed(duty.next_at):
                 self._perform(duty)
         self._link.close()
@@ -71,10 +97,9 @@ class Control:
     def _perform(self, duty: Duty) -> None:
         backoff = self._backoffs[duty.name]
         try:
-            with self._link.use() as connection:
+            with self._link.use(patience=self._patience) as connection:
                 duty.perform(connection)
         except Exception as error:
             duty.next_at = time.monotonic() + backoff.failed(error)
-            self._link.close()
         else:
             backoff.succeeded()

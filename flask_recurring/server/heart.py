@@ -11,8 +11,9 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ..chance import chance
+from ..log import logger
 from ..store import Lease, Store
-from .backoff import LONGEST, logger
+from .backoff import LONGEST
 from .outcome import DELETED
 from .stock import Stock
 

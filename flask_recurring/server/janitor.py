@@ -1,8 +1,13 @@
-"""Deletes what has been kept for long enough. One server at a time does it, in small steps."""
+"""Deletes what has been kept for long enough, in small steps.
+
+Each kind of thing is a duty of its own, which one server at a time does: one that fails keeps no
+other from being cleaned up.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -10,12 +15,16 @@ import sqlalchemy as sa
 
 from ..chance import chance
 from ..job import JobState
+from ..log import logger
 from ..store import Store
+from ..store.chunk import ChunkSize
 from ..store.purge import Place
-from .backoff import logger
 
 INTERVAL = 60.0
 """Seconds between two rounds, of all servers together."""
+
+PAUSE = 0.02
+"""Seconds between two steps, at least. Otherwise as many as the last one took."""
 
 ANEW = 3600.0
 """Seconds after which runs that were kept are looked at again."""
@@ -29,70 +38,126 @@ class Retention:
     failed: timedelta | None
     deleted: timedelta | None
     statistics: timedelta | None
+    ticks: timedelta | None
     audit: timedelta | None
 
 
-class Janitor:
-    """See ``control.Duty``."""
+Step = Callable[[sa.Connection], bool]
+"""Deletes a chunk; True if there may be more."""
 
-    name = "Cleaning up"
 
-    def __init__(self, store: Store, retention: Retention) -> None:
+class Rounds:
+    """When the next round is. The same for all duties, so that they share one connection's time."""
+
+    def __init__(self) -> None:
         # Not all at once: servers that start together would all look at the same moment.
-        self.next_at = time.monotonic() + chance.uniform(1, INTERVAL / 4)
-        self._store = store
-        self._retention = retention
+        self._next = time.monotonic() + chance.uniform(1, INTERVAL / 4)
+
+    def next(self) -> float:
+        """The moment, on the monotonic clock."""
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + INTERVAL * chance.uniform(0.5, 1.0)
+        return self._next
+
+
+class Cleaning:
+    """Cleans up one kind of thing. See ``control.Duty``."""
+
+    def __init__(self, store: Store, rounds: Rounds, what: str, step: Step) -> None:
+        self.name = f"Cleaning up {what}"
+        self.next_at = rounds.next()
+        self._chores = store.chores
+        self._rounds = rounds
+        self._turn = f"clean {what}"
+        self._step = step
         self._behind = False
-        # Where to go on, past runs that recurring jobs keep. From the start again now and then,
-        # since one may keep fewer.
-        self._places: dict[JobState, Place] = {}
-        self._places_until = 0.0
-        self._surplus_after: str | None = None
+        """True from the beginning of a turn to its end."""
 
     def perform(self, connection: sa.Connection) -> None:
-        """Delete one chunk of each kind, if it is this server's turn."""
-        self.next_at = time.monotonic() + INTERVAL * chance.uniform(0.5, 1.0)
-        if not self._behind and not self._store.chores.take_turn(connection, "clean", INTERVAL):
-            return
+        """Take a step, if it is this server's turn."""
         if not self._behind:
-            self._surplus_after = ""
-        # One chunk a time, so that a beat or a tick that falls due meanwhile is not kept waiting.
-        self._behind = self._clean(connection)
+            self._behind = self._chores.take_turn(connection, self._turn, INTERVAL)
         if self._behind:
-            self.next_at = time.monotonic() + 0.05
+            before = time.monotonic()
+            self._behind = self._step(connection)
+            took = time.monotonic() - before
+            if self._behind:
+                self.next_at = time.monotonic() + max(PAUSE, took)
+                return
+        self.next_at = self._rounds.next()
 
-    def _clean(self, connection: sa.Connection) -> bool:
-        if time.monotonic() >= self._places_until:
-            self._places.clear()
-            self._places_until = time.monotonic() + ANEW
-        kept = {
-            JobState.SUCCEEDED: self._retention.succeeded,
-            JobState.FAILED: self._retention.failed,
-            JobState.DELETED: self._retention.deleted,
-        }
-        more = False
-        for state, age in kept.items():
-            if age is not None:
-                place = self._places.setdefault(state, Place())
-                more |= self._store.jobs.purge_chunk(connection, state, age, place)[1]
-        if self._surplus_after is not None:
-            _, self._surplus_after = self._store.jobs.purge_surplus(connection, self._surplus_after)
-            more |= self._surplus_after is not None
-        if not more:
-            self._clean_the_rest(connection)
-        return more
 
-    def _clean_the_rest(self, connection: sa.Connection) -> None:
-        store = self._store
-        strays = store.servers.strays(connection)
-        if strays:
-            rescue = store.servers.rescue(connection, strays)
+def cleanings(store: Store, retention: Retention) -> list[Cleaning]:
+    """All that is to be cleaned up."""
+    steps: dict[str, Step] = {"strays": _Strays(store), "surplus runs": _Surplus(store)}
+    for state, age in (
+        (JobState.SUCCEEDED, retention.succeeded),
+        (JobState.FAILED, retention.failed),
+        (JobState.DELETED, retention.deleted),
+    ):
+        if age is not None:
+            steps[f"{state.value} jobs"] = _Jobs(store, state, age)
+    if retention.statistics is not None:
+        steps["statistics"] = store.statistics.expiry(retention.statistics).delete_some
+    if retention.ticks is not None:
+        steps["ticks"] = store.recurring.tick_expiry(retention.ticks).delete_some
+    if retention.audit is not None:
+        steps["audit"] = store.audit.expiry(retention.audit).delete_some
+    steps["servers"] = store.servers.expiry().delete_some
+    steps["manifests"] = store.manifests.expiry().delete_some
+    rounds = Rounds()
+    return [Cleaning(store, rounds, what, step) for what, step in steps.items()]
+
+
+class _Jobs:
+    """Jobs in one final state."""
+
+    def __init__(self, store: Store, state: JobState, age: timedelta) -> None:
+        self._jobs = store.jobs
+        self._state = state
+        self._age = age
+        self._chunk = ChunkSize()
+        # Where to go on, past runs that recurring jobs keep. From the start again now and then,
+        # since one may keep fewer.
+        self._place = Place()
+        self._anew_at = 0.0
+
+    def __call__(self, connection: sa.Connection) -> bool:
+        if time.monotonic() >= self._anew_at:
+            self._anew_at, self._place = time.monotonic() + ANEW, Place()
+        return self._chunk.take(lambda rows: self._step(connection, rows))
+
+    def _step(self, connection: sa.Connection, rows: int) -> bool:
+        return self._jobs.purge_chunk(connection, self._state, self._age, self._place, rows)[1]
+
+
+class _Surplus:
+    """Runs beyond those that recurring jobs keep."""
+
+    def __init__(self, store: Store) -> None:
+        self._jobs = store.jobs
+        self._chunk = ChunkSize()
+        self._after: str | None = None
+
+    def __call__(self, connection: sa.Connection) -> bool:
+        return self._chunk.take(lambda rows: self._step(connection, rows))
+
+    def _step(self, connection: sa.Connection, rows: int) -> bool:
+        _, self._after = self._jobs.purge_surplus(connection, self._after or "", rows)
+        return self._after is not None
+
+
+class _Strays:
+    """Jobs of servers that have stopped: a claim crossed the end."""
+
+    def __init__(self, store: Store) -> None:
+        self._servers = store.servers
+
+    def __call__(self, connection: sa.Connection) -> bool:
+        strays = self._servers.strays(connection)
+        if not strays:
+            return False
+        rescue = self._servers.rescue(connection, strays)
+        if rescue.requeued:
             logger.warning("%d jobs of stopped servers will run again.", rescue.requeued)
-        with store.database.driver.transaction(connection):
-            if self._retention.statistics is not None:
-                store.statistics.purge(connection, self._retention.statistics)
-                store.recurring.purge_ticks(connection, self._retention.statistics)
-            if self._retention.audit is not None:
-                store.audit.purge(connection, self._retention.audit)
-            store.servers.purge(connection)
-            store.manifests.purge(connection)
+        return rescue.more and rescue.requeued + rescue.parked > 0

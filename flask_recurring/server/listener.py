@@ -6,8 +6,9 @@ import math
 import time
 from collections.abc import Callable
 
+from ..log import logger
 from ..store import Hint, Link, Store, Topic
-from .backoff import Backoff, logger
+from .backoff import Backoff
 
 PATIENCE = 4.0
 """Seconds of silence after which it is made sure that the other end still listens, and until it

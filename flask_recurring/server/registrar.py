@@ -17,14 +17,17 @@ import sqlalchemy as sa
 
 from ..chance import chance
 from ..declarations import Declarations
+from ..log import logger
 from ..store import Store
-from .backoff import logger
 
 BEATS = 3.0
 """Intervals of the heart that something must be undeclared for."""
 
 PAUSE = 2.0
-"""Intervals of the heart between two looks."""
+"""Intervals of the heart between two looks while something is unsettled."""
+
+CALM = 15.0
+"""Intervals of the heart between two looks while nothing is. Servers that come and go are news."""
 
 SLICE = 500
 """Rows that are looked at in one go."""
@@ -58,21 +61,25 @@ class Registrar:
         """Look once."""
         self._take_back(connection)
         self._find_orphans(connection)
-        pause = PAUSE * self._interval * chance.uniform(0.9, 1.1)
         if self._recheck_after is not None:
             self._recheck_after = self._store.recurring.recheck(
                 connection, self._tasks(), self._recheck_after, SLICE
             )
-            # One slice a time, so that a beat or a tick is not kept waiting.
-            pause = pause if self._recheck_after is None else 0.02
-        self.next_at = time.monotonic() + pause
+        self.next_at = time.monotonic() + self._pause()
+
+    def _pause(self) -> float:
+        if self._recheck_after is not None:
+            return 0.02  # one slice at a time, so that nothing else is kept waiting
+        unsettled = self._told or self._undeclared_since
+        beats = PAUSE if unsettled else CALM
+        return beats * self._interval * chance.uniform(0.9, 1.1)
 
     def _take_back(self, connection: sa.Connection) -> None:
         ids = set(self._declarations.refused)
         marked = self._store.recurring.orphaned(connection)
         if marked:
             ids |= {one.id for one in self._declarations.all()}.intersection(marked)
-        refused = self._declarations.insist(ids) if ids else frozenset()
+        refused = self._declarations.insist(connection, ids) if ids else frozenset()
         if refused - self._told:
             logger.info(
                 "Servers with another version of the code declare %s otherwise: their version "

@@ -12,8 +12,8 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ..chance import chance
+from ..log import logger
 from ..store import Hint, Lease, Rescue, Store, Topic
-from .backoff import logger
 from .heart import Heart
 
 
@@ -30,6 +30,7 @@ class Rescuer:
         server_id: Callable[[], int],
         interval: float,
         lease: Lease,
+        manifests_changed: Callable[[], None],
     ) -> None:
         self.next_at = 0.0
         self.peers = 0
@@ -39,6 +40,8 @@ class Rescuer:
         self._server_id = server_id
         self._interval = interval
         self._lease = lease
+        self._manifests_changed = manifests_changed
+        self._manifests: frozenset[str | None] = frozenset()
         self._unfinished: set[int] = set()
         """Ids of servers that were found dead, of whose jobs some may not have come back yet."""
 
@@ -48,6 +51,9 @@ class Rescuer:
         servers = self._store.servers
         others = servers.others(connection, self._server_id(), self._lease)
         self.peers = others.live
+        if others.manifests != self._manifests:
+            self._manifests = others.manifests
+            self._manifests_changed()
         if others.dead and self._heart.steady:
             self._unfinished.update(others.dead)
         if not self._unfinished:

@@ -1,13 +1,11 @@
-"""A worker: runs one job after the other and says how each ended."""
+"""Runs a job and says how that ended."""
 
 from __future__ import annotations
 
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from contextvars import Context
 from dataclasses import dataclass
 from datetime import UTC
 from os import getpid
@@ -21,18 +19,20 @@ from ..child import leave
 from ..console import Console, current_console
 from ..context import FindPrevious, JobContext, current_context
 from ..errors import ConfigurationError, JobCancelled
+from ..log import logger
 from ..retry import RetryPolicy
 from ..store.claim import Claimed
 from ..store.completion import Outcome, Setback, Success
 from ..store.text import storable
 from ..task import Task
-from .backoff import logger
 from .completer import Completer
 from .outcome import failure_of
+from .report import Report
 from .stock import Run, Stock
 
 LONGEST_MESSAGE = 2_000
-LONGEST_TRACEBACK = 100_000
+LONGEST_LINE = 300
+"""Characters that are kept of an error's message: with the attempt, and in a line that tells it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Workload:
 
 
 class Runner:
-    """Runs jobs, on as many threads at once as call ``work``."""
+    """Runs jobs, on as many threads at once as call ``run``."""
 
     def __init__(
         self,
@@ -69,14 +69,11 @@ class Runner:
         self._time_limit_set = time_limit_set
         self._find_previous = find_previous
 
-    def work(self) -> None:
-        """Run jobs until the stock says that it is over."""
-        while (job := self._stock.take()) is not None:
-            # What a job puts into context variables is gone with it.
-            Context().run(self.run, job)
-
     def run(self, job: Claimed) -> None:
-        """Run one job. Whatever it does, this returns."""
+        """Run one job. Whatever its function raises, this returns.
+
+        What is raised around that comes out of here; then the job is one for ``fail``.
+        """
         started = time.monotonic()
         if started > self._stock.sure_until:
             if self._stock.lost(job):
@@ -137,6 +134,23 @@ class Runner:
         self._stock.ended(run)
         self._stock.finished(started, end.finished)
 
+    def fail(self, job: Claimed, error: BaseException) -> None:
+        """End a job's run as failed, whatever else there is of it, unless its end is told already.
+
+        :param error: what came out of ``run``.
+        """
+        if not self._stock.holds(job):
+            return
+        report = Report.of(error)
+        why = f": {report.message}" if report.message else ""
+        report = report._replace(message=f"the end of the run could not be told{why}")
+        retry_in = self._retry_in(job, _options(job))
+        _tell(job, report, retry_in, error, final=retry_in is None)
+        run = self._stock.running.get(job.id)
+        started = time.monotonic() if run is None else run.started
+        self._completer.set_back(setback(job, Outcome.FAILED, started, report, retry_in=retry_in))
+        self._stock.drop(job)
+
     def _end(
         self,
         run: Run,
@@ -150,51 +164,45 @@ class Runner:
         late = limit is not None and finished >= limit
         failure = failure_of(run.context, error, late=late)
         if failure is not None:
-            return self._setback(run.job, options, run.started, finished, *failure)
+            return self._setback(run, console, options, finished, *failure)
         result = None
         if returned is not None:
             try:
                 result = encode_result(returned)
-            except ValueError as refused:
-                console.write(f"The result was not kept: {refused}", "yellow", "WARNING")
+            except Exception as refused:
+                reason = Report.of(refused).message
+                console.write(f"The result was not kept: {reason}", "yellow", "WARNING")
         job = run.job
         return Success(job.id, job.claim, run.started, finished, result, job.task, job.waited)
 
     def _setback(
         self,
-        job: Claimed,
+        run: Run,
+        console: Console,
         options: dict[str, Any],
-        started: float,
         finished: float,
         outcome: Outcome,
         error: BaseException,
     ) -> Setback:
-        retry_in = None
-        if outcome is Outcome.FAILED:
-            retry = self._retry(job, options)
-            if job.attempt <= retry.attempts:
-                retry_in = retry.delay(job.attempt, chance)
-        # One that stopped as it was asked to has said all by that.
-        odd = outcome is Outcome.FAILED or not isinstance(error, JobCancelled)
-        if odd:
-            logger.warning(
-                "Job %d (%s), attempt %d: %s%s",
-                job.id,
-                job.task,
-                job.attempt,
-                storable(f"{type(error).__name__}: {_message(error)}", 300),
-                "" if retry_in is None else f". Next attempt in {retry_in:.0f} s.",
-            )
-        return setback(
-            job,
-            outcome,
-            started,
-            finished=finished,
-            kind=type(error).__name__,
-            message=_message(error),
-            trace=_trace(error) if odd else None,
-            retry_in=retry_in,
-        )
+        job, failed, retry_in = run.job, outcome is Outcome.FAILED, None
+        if not failed and isinstance(error, JobCancelled):
+            # It stopped as it was asked to, and that says all.
+            report = Report.of(error)._replace(traceback=None)
+        else:
+            report = Report.of(error)
+            if failed:
+                retry_in = self._retry_in(job, options)
+            final = failed and retry_in is None
+            # To the console goes the line alone: the traceback stands beside it on the job's page.
+            current_console.set(None)
+            line = _tell(job, report, retry_in, error, final=final)
+            console.write(line, *(("red", "ERROR") if final else ("yellow", "WARNING")))
+        return setback(job, outcome, run.started, report, retry_in=retry_in, finished=finished)
+
+    def _retry_in(self, job: Claimed, options: dict[str, Any]) -> float | None:
+        """Seconds until the next attempt; None if there is none."""
+        retry = self._retry(job, options)
+        return retry.delay(job.attempt, chance) if job.attempt <= retry.attempts else None
 
     def _retry(self, job: Claimed, options: dict[str, Any]) -> RetryPolicy:
         if "retry" in options:
@@ -210,14 +218,13 @@ def setback(
     job: Claimed,
     outcome: Outcome,
     started: float,
+    report: Report,
     *,
-    finished: float | None = None,
-    kind: str,
-    message: str,
-    trace: str | None = None,
     retry_in: float | None = None,
+    finished: float | None = None,
 ) -> Setback:
     """The end of a run that did not succeed; now, unless ``finished`` says when."""
+    trace = report.traceback
     return Setback(
         id=job.id,
         claim=job.claim,
@@ -226,9 +233,9 @@ def setback(
         started=started,
         finished=time.monotonic() if finished is None else finished,
         retry_in=retry_in,
-        error_type=storable(kind, 200),
-        message=storable(message, LONGEST_MESSAGE),
-        traceback=trace,
+        error_type=storable(report.kind, 200),
+        message=storable(report.message, LONGEST_MESSAGE),
+        traceback=None if trace is None else storable(trace),
         task=job.task,
         waited=job.waited,
         queue=job.queue,
@@ -236,21 +243,37 @@ def setback(
     )
 
 
-def _message(error: BaseException) -> str:
-    try:
-        return str(error)
-    except BaseException as broken:  # somebody's __str__ may raise
-        return f"(its message can't be shown: {type(broken).__name__})"
+def _tell(
+    job: Claimed, report: Report, retry_in: float | None, error: BaseException, *, final: bool
+) -> str:
+    """Log that a run failed; returns the line.
+
+    What tries again is a warning, which error trackers don't take for an event; only the first one
+    of a job brings its traceback along, since the others mostly have the same. A job that has
+    failed for good is an error, with all that there is to say.
+    """
+    text = storable(report.summary, LONGEST_LINE)
+    after = "" if retry_in is None else f". Next attempt in {retry_in:.0f} s."
+    say = logger.error if final else logger.warning
+    say(
+        "Job %d (%s), attempt %d: %s%s",
+        *(job.id, job.task, job.attempt, text, after),
+        exc_info=error if final or job.attempt == 1 else None,
+        traceback=report.traceback,
+        extra={
+            "job_id": job.id,
+            "task": job.task,
+            "queue": job.queue,
+            "attempt": job.attempt,
+        },
+    )
+    return f"Job {job.id} ({job.task}), attempt {job.attempt}: {text}{after}"
 
 
-def _trace(error: BaseException) -> str:
-    # Without the frame of this module: it says nothing about the job.
-    inner = error.__traceback__.tb_next if error.__traceback__ is not None else None
+def _options(job: Claimed) -> dict[str, Any]:
+    """What the job's row says about its run; nothing if that can't be read."""
     try:
-        text = "".join(traceback.format_exception(type(error), error, inner))
-    except BaseException as broken:
-        text = f"(the traceback can't be shown: {type(broken).__name__})"
-    if len(text) > LONGEST_TRACEBACK:
-        half = LONGEST_TRACEBACK // 2
-        text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
-    return storable(text)
+        options = msgspec.json.decode(job.options or "{}")
+    except ValueError:
+        return {}
+    return options if isinstance(options, dict) else {}

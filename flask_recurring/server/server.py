@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import sqlalchemy as sa
 
 from ..capture import capture_logging
 from ..declarations import Declarations
-from ..store import Hint, Lease, Link, NewServer, Store, Topic
+from ..log import logger
+from ..store import Hint, Link, Store, Topic
 from ..store.completion import Outcome
-from .backoff import Backoff, logger
+from .backoff import Backoff
 from .claimer import Claimer
 from .clock import Clock
 from .completer import Completer
+from .config import ServerConfig
 from .control import Control
-from .heart import MISSED_BEATS, Heart
-from .janitor import Janitor, Retention
+from .heart import Heart
+from .janitor import cleanings
 from .listener import Listener
 from .outcome import STOPPING
 from .promoter import Promoter
 from .registrar import Registrar
+from .registration import Declaring, Registration
+from .report import Report
 from .rescuer import Rescuer
 from .runner import Runner, Workload, setback
 from .stock import Stock
+from .threads import Threads, guarded
 from .ticker import Ticker
 from .timekeeper import Timekeeper
 from .wakeup import Wakeup
+from .worker import Worker
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks at connections that may hang."""
@@ -43,27 +45,11 @@ CLOSING = 5.0
 """Seconds that the last writes may take when the server stops."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerConfig:
-    """How a server works. Times are in seconds."""
+UNHURRIED = 60.0
+"""Seconds that maintenance may take at once, beyond the time of a statement."""
 
-    application: str
-    version: str
-    threads: int
-    queues: tuple[str, ...]
-    retention: Retention
-    name: str | None = None
-    poll_interval: float = 1.0
-    shutdown_timeout: float = 8.0
-    heartbeat_interval: float = 2.0
-    server_timeout: float = 120.0
-    console_max_lines: int = 10_000
-    console_max_bytes: int = 1_048_576
-
-    @property
-    def lease(self) -> Lease:
-        """How long the server may be silent."""
-        return Lease(self.heartbeat_interval * MISSED_BEATS, self.server_timeout)
+IDLE = 5.0
+"""Seconds without maintenance for which its connection is not kept open."""
 
 
 class Server:
@@ -81,23 +67,23 @@ class Server:
     ) -> None:
         self.store = store
         self.config = config
-        self.name = config.name or f"{socket.gethostname()}:{os.getpid()}"
-        self.id = 0
         self.ready = threading.Event()
         """Set when the server takes jobs."""
         self._workload = workload
-        self._declarations = declarations
-        self._definitions_changed = False
+        self._beginning = threading.RLock()
         self._stop_asked = threading.Event()
         self._hurry = threading.Event()
         self._look = threading.Event()
         self._stopped = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._threads = Threads()
 
         database = store.database
         self._links = {
-            role: database.link(role) for role in ("claim", "complete", "control", "listen")
+            role: database.link(role)
+            for role in ("claim", "complete", "heartbeat", "control", "listen", "maintenance")
         }
+        self._unhurried = database.statement_timeout + UNHURRIED
+        self._registration = Registration(store, declarations, config, tasks=self._tasks)
         self._stock = Stock(config.threads, on_awaited=lambda: self._control.hasten(self._promoter))
         self._wakeup = Wakeup()
         self._clock = Clock()
@@ -127,6 +113,7 @@ class Server:
             server_id=self._my_id,
             interval=config.heartbeat_interval,
             lease=config.lease,
+            manifests_changed=lambda: self._maintenance.hasten(self._registrar),
         )
         self._listener = Listener(store, self._links["listen"], self._heard)
         self._promoter = Promoter(store)
@@ -152,18 +139,33 @@ class Server:
         self._registrar = Registrar(
             store, declarations, tasks=self._tasks, interval=config.heartbeat_interval
         )
-        self._control = Control(
-            self._links["control"],
-            [
-                *(self._heart, self._rescuer, self._ticker, self._promoter, self._registrar),
-                Janitor(store, config.retention),
-            ],
+        self._declaring = Declaring(self._registration)
+        self._heartbeat = Control(self._links["heartbeat"], [self._heart, self._rescuer])
+        self._control = Control(self._links["control"], [self._ticker, self._promoter])
+        self._maintenance = Control(
+            self._links["maintenance"],
+            [self._declaring, self._registrar, *cleanings(store, config.retention)],
+            patience=self._unhurried,
+            idle=IDLE,
         )
         self._supervisor = threading.Thread(
-            target=self._supervise, name="recurring-supervisor", daemon=True
+            target=guarded,
+            args=("supervisor", self._supervise),
+            name="recurring-supervisor",
+            daemon=True,
         )
 
     # -- life
+
+    @property
+    def id(self) -> int:
+        """The id of its row in the database; 0 before there is one."""
+        return self._registration.id
+
+    @property
+    def name(self) -> str:
+        """The name under which it shows."""
+        return self._registration.name
 
     def start(self) -> None:
         """Start in the background; returns at once, also while the database is down."""
@@ -176,12 +178,17 @@ class Server:
         :param last_word: seconds that they have after it, to notice that they are to stop.
         """
         grace = self.config.shutdown_timeout if grace is None else grace
-        self._stop_asked.set()
+        with self._beginning:
+            # From here on it begins no more, whatever its setting up is waiting for.
+            self._stop_asked.set()
         self._look.set()
         if self._supervisor.ident is None:
             return
         if self._supervisor is not threading.current_thread():
-            self._supervisor.join(CLOSING)
+            self._supervisor.join(LAST_WORD)
+            if self._supervisor.is_alive() and not self.ready.is_set():
+                self._links["maintenance"].abort()
+                self._supervisor.join(CLOSING)
         if self.ready.is_set() and not self._stopped.is_set():
             self._wind_down(grace, last_word)
         self._stopped.set()
@@ -192,8 +199,7 @@ class Server:
 
     def definitions_changed(self) -> None:
         """Write the application's recurring jobs again, soon: there is a new one."""
-        self._definitions_changed = True
-        self._look.set()
+        self._maintenance.hasten(self._declaring)
 
     @property
     def running(self) -> bool:
@@ -201,48 +207,25 @@ class Server:
         return self.ready.is_set() and not self._stop_asked.is_set()
 
     def _supervise(self) -> None:
-        if not self._set_up():
-            return
-        capture_logging()
-        self.store.subscribe(self._heard)
-        self._spawn("claimer", self._claimer.run)
-        self._spawn("completer", self._completer.run)
-        self._spawn("control", self._control.run)
-        self._spawn("listener", self._listener.run)
-        for number in range(self.config.threads):
-            self._spawn(f"worker-{number}", self._runner.work)
-        self.ready.set()
-        logger.info("Server %s takes jobs, with %d threads.", self.name, self.config.threads)
-        defining = Backoff("Writing recurring jobs")
+        if not self.ready.is_set() and not (self._set_up() and self._begin()):
+            link = self._links["maintenance"]
+            self._registration.deregister(link)
+            link.close()
         while not self._stop_asked.is_set():
-            moment = time.monotonic()
-            pause = min(WATCH_INTERVAL, self._timekeeper.enforce() - moment)
-            self._look.wait(max(0.0, pause))
-            self._look.clear()
-            # If this process stood still, answers may have come that nobody could take: next time.
-            stood_still = time.monotonic() - moment > 2 * WATCH_INTERVAL
-            for link in self._links.values():
-                if link.overdue and not stood_still:
-                    logger.warning("The database does not answer on the %s connection.", link.role)
-                    link.abort()
-            if self._definitions_changed:
-                self._definitions_changed = False
-                try:
-                    self._declare()
-                except Exception as error:
-                    self._definitions_changed = True
-                    self._stop_asked.wait(defining.failed(error))
+            self._watch()
 
     def _set_up(self) -> bool:
-        """Prepare the database and sign on, however long it takes; False if stopped before."""
+        """Prepare the database and register, however long it takes; False if stopped before."""
         backoff = Backoff("Starting, with the job database")
         while not self._stop_asked.is_set():
             try:
                 self.store.prepare()
-                with self._links["control"].use() as connection:
+                if self._stop_asked.is_set():
+                    break
+                with self._links["maintenance"].use(patience=self._unhurried) as connection:
                     if not self.id:
-                        self.id = self._sign_on(connection)
-                self._declare()
+                        self._registration.register(connection)
+                    self._registration.declare(connection)
             except Exception as error:
                 self._stop_asked.wait(backoff.failed(error))
             else:
@@ -250,17 +233,44 @@ class Server:
                 return True
         return False
 
-    def _declare(self) -> None:
-        """Say what the code declares, and only then write it: whoever sees it in the database
-        sees, too, that there is a server that declares it."""
-        with self.store.database.connect() as connection:
-            manifest = self.store.manifests.write(connection, self._declarations.all())
-            self.store.servers.declare(connection, self.id, manifest)
-        self._declarations.take_charge()
+    def _begin(self) -> bool:
+        """Start the other threads; False if the server was stopped meanwhile."""
+        with self._beginning:
+            if self._stop_asked.is_set():
+                return False
+            capture_logging()
+            self.store.subscribe(self._heard)
+            self._threads.start("heartbeat", self._heartbeat.run)
+            self._threads.start("claimer", self._claimer.run)
+            self._threads.start("completer", self._completer.run)
+            self._threads.start("control", self._control.run)
+            self._threads.start("maintenance", self._maintenance.run)
+            self._threads.start("listener", self._listener.run)
+            for number in range(self.config.threads):
+                self._threads.start(f"worker-{number}", Worker(self._stock, self._runner).work)
+            self.ready.set()
+        logger.info("Server %s takes jobs, with %d threads.", self.name, self.config.threads)
+        return True
+
+    def _watch(self) -> None:
+        """Wait until a run is over its time or it is time to look for what hangs, and see to it."""
+        moment = time.monotonic()
+        pause = min(WATCH_INTERVAL, self._timekeeper.enforce() - moment)
+        self._look.wait(max(0.0, pause))
+        self._look.clear()
+        # If this process stood still, answers may have come that nobody could take: next time.
+        stood_still = time.monotonic() - moment > 2 * WATCH_INTERVAL
+        for link in self._links.values():
+            if link.overdue and not stood_still:
+                logger.warning("The database does not answer on the %s connection.", link.role)
+                link.abort()
+        if not self._stop_asked.is_set():
+            self._threads.replace_dead()
 
     def _wind_down(self, grace: float, last_word: float) -> None:
         deadline = time.monotonic() + grace
         self.store.unsubscribe(self._heard)
+        self._maintenance.stop()
         self._claimer.stop()
         self._join("claimer", CLOSING)
         self._quietly_give_back()
@@ -276,16 +286,19 @@ class Server:
         # Should one of them still come to its end here, that counts no more.
         for run in self._stock.runs():
             self._completer.set_back(
-                setback(run.job, Outcome.HANDED_BACK, run.started, kind="", message=STOPPING)
+                setback(run.job, Outcome.HANDED_BACK, run.started, Report("", STOPPING))
             )
         self._stock.inbox.end()
         self._completer.stop()
         self._join("completer", CLOSING)
         self._control.stop()
+        self._heartbeat.stop()
+        self._join("maintenance", LAST_WORD)
         self._join("control", CLOSING)
+        self._join("heartbeat", CLOSING)
         # Told before the sign-off: on SQLite it is that write which ends its waiting.
         self._listener.stop()
-        self._sign_off()
+        self._registration.deregister(self._links["heartbeat"])
         self._join("listener", 1.0)
         for link in self._links.values():
             link.close()
@@ -304,36 +317,16 @@ class Server:
             logger.warning("%d jobs could not be given back: %s", len(jobs), error)
         self._stock.written(set(jobs))
 
-    def _sign_off(self) -> None:
-        try:
-            with self._links["control"].use() as connection:
-                # What should not be here any more, and is by a reply that was lost.
-                left = self.store.jobs.claimed_by(connection, self.id)
-                if left:
-                    self.store.database.driver.hand_back(connection, left)
-                self.store.servers.sign_off(connection, self.id)
-                self.store.database.driver.announce(connection, Hint(Topic.ANY))
-        except Exception as error:
-            logger.warning("Server %s could not sign off: %s", self.name, error)
-
     # -- threads
 
-    def _spawn(self, name: str, target: Callable[[], None]) -> None:
-        thread = threading.Thread(target=target, name=f"recurring-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
     def _join(self, name: str, timeout: float) -> None:
-        for thread in self._threads:
-            if thread.name == f"recurring-{name}":
-                thread.join(timeout)
-                if thread.is_alive():
-                    self._links_of(name).abort()
-                    thread.join(1.0)
+        if not self._threads.join(name, timeout):
+            self._links_of(name).abort()
+            self._threads.join(name, 1.0)
 
     def _links_of(self, name: str) -> Link:
         roles = {"claimer": "claim", "completer": "complete", "listener": "listen"}
-        return self._links[roles.get(name, "control")]
+        return self._links[roles.get(name, name)]
 
     # -- for the parts
 
@@ -346,22 +339,6 @@ class Server:
     def _tasks(self) -> tuple[str, ...]:
         return tuple(self._workload.tasks)
 
-    def _sign_on(self, connection: sa.Connection) -> int:
-        manifest = self.store.manifests.write(connection, self._declarations.all())
-        new = NewServer(
-            name=self.name,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            application=self.config.application,
-            version=self.config.version,
-            threads=self.config.threads,
-            queues=self.config.queues,
-            tasks=self._tasks(),
-            manifest=manifest,
-            lease=self.config.lease,
-        )
-        return self.store.servers.sign_on(connection, new)
-
     def _sign_on_again(self, connection: sa.Connection) -> None:
         """Begin anew, after others took this server for dead and its jobs over."""
         # What waits here belongs to others now. What runs can't be taken back, only asked to stop;
@@ -369,13 +346,14 @@ class Server:
         self._stock.let_go()
         for run in self._stock.runs():
             run.context.cancel(STOPPING)
-        self.id = self._sign_on(connection)
+        self._registration.register(connection)
+        self._maintenance.hasten(self._registrar)
 
     def _heard(self, hint: Hint) -> None:
         if hint.topic in (Topic.SCHEDULE, Topic.ANY):
             self._control.hasten(self._ticker)
         if hint.topic in (Topic.CANCEL, Topic.ANY) and self._stock.running:
-            self._control.hasten(self._heart)
+            self._heartbeat.hasten(self._heart)
         if hint.topic in (Topic.JOB, Topic.TICK, Topic.LATER, Topic.ANY):
             self._wakeup.hint(hint)
 

@@ -110,6 +110,19 @@ class Stock:
         if self.running.get(run.job.id) is run:  # and not its next attempt already
             del self.running[run.job.id]
 
+    def holds(self, job: Claimed) -> bool:
+        """Whether a job that was taken, under this claim, is here and its end not handed over."""
+        run = self.running.get(job.id)
+        return self.unbegun.get(job.id) is job or (run is not None and run.job is job)
+
+    def drop(self, job: Claimed) -> None:
+        """Note that the end of a job was handed over, whether its run had begun or not."""
+        if self.unbegun.get(job.id) is job:
+            del self.unbegun[job.id]
+        run = self.running.get(job.id)
+        if run is not None and run.job is job:
+            del self.running[job.id]
+
     def finished(self, started: float, finished: float) -> None:
         """Note how long a run took."""
         self._ended_at = finished

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 
 from ..chance import chance
+from ..log import logger
 from ..policy import Overlap
 from ..schedule import Schedule, read_schedule
 from ..store import Hint, Store, Topic
 from ..store.driver import Due
 from ..store.recurring import DueRow, Going
-from .backoff import logger
 from .clock import Clock
 from .misfire import SHOWN, all_due, single
 from .overlap import decide

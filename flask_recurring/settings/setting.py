@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy.engine import URL
 
+from ..duration import in_words
 from ..errors import ConfigurationError
 from ..names import validate_id, validate_queue
 from . import database_url
@@ -57,8 +58,8 @@ def seconds(most: float, *, zero: bool = False) -> Callable[[Any], float]:
         number = _number(value)
         if number is not None and (0 < number <= most or (zero and number == 0)):
             return number
-        least = "from 0" if zero else "above 0 and"
-        raise ValueError(f"a number of seconds, {least} up to {most:,.0f}, or a timedelta")
+        least = "from 0" if zero else "above 0 and up"
+        raise ValueError(f"a number of seconds or a timedelta, {least} to {in_words(most)}")
 
     return read
 
@@ -71,7 +72,7 @@ def retention(value: Any) -> timedelta | None:
     if number is not None and 0 < number <= _LONGEST_RETENTION.total_seconds():
         return value if isinstance(value, timedelta) else timedelta(seconds=number)
     raise ValueError(
-        f"a timedelta, or a number of seconds, above 0 and up to {_LONGEST_RETENTION.days:,} days; "
+        f"a number of seconds or a timedelta, above 0 and up to {in_words(_LONGEST_RETENTION)}; "
         'None (in the environment "never") keeps for ever'
     )
 

@@ -118,6 +118,11 @@ class Settings:
     )
     """How long the figures of each minute are kept. None: for ever."""
 
+    retention_ticks: timedelta | None = field(
+        default=timedelta(days=30), metadata={"read": setting.retention}
+    )
+    """How long the history of recurring jobs is kept: what became of each tick. None: for ever."""
+
     retention_audit: timedelta | None = field(
         default=timedelta(days=365), metadata={"read": setting.retention}
     )

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from .database import Database
+from .expiry import Expiry
 from .text import storable
 from .types import now
 
@@ -46,11 +47,10 @@ class Audit:
         with self._database.connect() as connection:
             return [Entry(*row) for row in connection.execute(statement)]
 
-    def purge(self, connection: sa.Connection, older_than: timedelta) -> None:
-        """Forget entries longer ago."""
-        connection.execute(
-            sa.delete(self._table).where(self._table.c.at < now(-older_than.total_seconds()))
-        )
+    def expiry(self, older_than: timedelta) -> Expiry:
+        """Entries longer ago."""
+        old = self._table.c.at < now(-older_than.total_seconds())
+        return Expiry(self._database, self._table, old, by_age=True)
 
 
 def entry(table: sa.Table, actor: str, action: str, target: str, detail: str = "") -> sa.Insert:

@@ -160,19 +160,23 @@ class JobCommands:
         state: JobState,
         older_than: timedelta,
         place: Place | None = None,
+        rows: int | None = None,
     ) -> tuple[int, bool]:
         """Delete the oldest of them in one transaction: how many, and whether more may be left.
 
         :param place: where the chunk before has ended; it is moved on.
+        :param rows: how many are looked at.
         """
-        return self._purge.chunk(connection, state, older_than, place or Place())
+        return self._purge.chunk(connection, state, older_than, place or Place(), rows=rows)
 
-    def purge_surplus(self, connection: sa.Connection, after: str = "") -> tuple[int, str | None]:
+    def purge_surplus(
+        self, connection: sa.Connection, after: str = "", rows: int | None = None
+    ) -> tuple[int, str | None]:
         """Delete runs beyond those that recurring jobs keep, some recurring jobs at a time.
 
         Returns how many, and after which id of a recurring job to go on; None at the end.
         """
-        return self._purge.surplus(connection, after)
+        return self._purge.surplus(connection, after, rows)
 
 
 def _detail(row: sa.Row[Any]) -> str:

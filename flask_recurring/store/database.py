@@ -1,8 +1,8 @@
 """Where the tables are and how one gets a connection to them.
 
 Two kinds of connection. The *client's* come from a pool: enqueuing, the dashboard, the command
-line. The *server's own* (``Link``) are opened one by one, kept by a thread, and dropped at the
-first error; they never compete with the application for a place in its pool.
+line. The *server's own* (``Link``) are opened one by one, kept by a thread, and dropped when they
+are not in order; they never compete with the application for a place in its pool.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from .link import Link
 from .pool import Pool
 from .schema import Tables
 from .types import current
+from .visit import Visit, present
 
 if TYPE_CHECKING:
     from .driver import Driver
@@ -101,17 +102,47 @@ class Database:
             self._ready = True
 
     def connect(self) -> AbstractContextManager[sa.Connection]:
-        """A pooled connection in which each statement commits by itself."""
+        """A pooled connection in which each statement commits by itself; the visit's in a visit."""
+        visit = present(self)
+        return self.pooled() if visit is None else visit.connect()
+
+    def pooled(self) -> AbstractContextManager[sa.Connection]:
+        """A pooled connection in which each statement commits by itself, in any case."""
         return self._pool.connect()
+
+    @contextmanager
+    def visit(self, timeout: float) -> Iterator[None]:
+        """Let what the block reads share a connection and a transaction: see ``visit``.
+
+        :param timeout: seconds that a statement of it may take. What takes longer, or waits for
+            longer, ends in ``StoreUnavailable``; so does a transaction that writes.
+        """
+        if present(self) is not None:
+            yield
+            return
+        with Visit(self, timeout).going_on():
+            yield
 
     def lend(self) -> AbstractContextManager[Any]:
         """The same as the driver knows it, for one statement: see ``Pool.lend``."""
         return self._pool.lend()
 
+    def rest(self) -> None:
+        """Give the connection of a visit back, if one goes on here, until it reads again."""
+        visit = present(self)
+        if visit is not None:
+            visit.release()
+
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A pooled connection with one transaction around the block."""
-        with self.connect() as connection, self.driver.transaction(connection):
+        # Two connections for one request could be one too many; and what a visit reads afterwards
+        # is to show what was written.
+        self.rest()
+        visit = present(self)
+        with self.pooled() as connection, self.driver.transaction(connection):
+            if visit is not None:
+                self.driver.limit(connection, visit.timeout)
             yield connection
 
     def clock(self, connection: sa.Connection) -> datetime:

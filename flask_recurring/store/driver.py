@@ -116,6 +116,12 @@ class Driver(Protocol):
     def transaction(self, connection: sa.Connection) -> AbstractContextManager[None]:
         """One transaction around the block."""
 
+    def reading(self, connection: sa.Connection, timeout: float) -> AbstractContextManager[None]:
+        """One transaction that only reads, and gives up what takes longer than the timeout."""
+
+    def limit(self, connection: sa.Connection, timeout: float) -> None:
+        """Give up what takes, or waits for, longer than so many seconds in this transaction."""
+
     def writing(self, connection: sa.Connection) -> AbstractContextManager[None]:
         """Around a single statement that writes and commits by itself."""
 
@@ -130,6 +136,9 @@ class Driver(Protocol):
 
     def abandon(self, driver: Any) -> None:
         """In a forked child, give up its share in the parent's connection; nothing is sent."""
+
+    def is_idle(self, connection: sa.Connection) -> bool:
+        """True if nothing is under way on the connection, and no transaction is open."""
 
     def ping(self, connection: sa.Connection) -> None:
         """Make sure that the other end still answers."""

@@ -11,13 +11,25 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from .engine import INHERITED
+from .failure import Failure
 
 if TYPE_CHECKING:
     from .database import Database
 
 
+_HARMLESS = {
+    Failure.BUSY,
+    Failure.DATA,
+    Failure.FORBIDDEN,
+    Failure.FULL,
+    Failure.MISSING,
+    Failure.SLOW,
+}
+"""What the database says of a statement, and not of the connection that it came by."""
+
+
 class Link:
-    """A connection of one server thread: opened on demand, dropped at the first error.
+    """A connection of one server thread: opened on demand, dropped when it is not in order.
 
     ``overdue`` lets a watchdog see that a statement has not come back in time, and ``abort`` makes
     it come back with an error: a peer that went away without a word is not waited for.
@@ -48,11 +60,23 @@ class Link:
                 self._connection = self._database.open(self.role, self._reached)
                 self.presence = self._connection.info.get("presence")
             yield self._connection
-        except BaseException:
-            self.close()
+        except BaseException as error:
+            if not self._survives(error):
+                self.close()
             raise
         finally:
             self._deadline = None
+
+    def _survives(self, error: BaseException) -> bool:
+        """True if the connection is in order after this error: idle, and not its cause."""
+        connection = self._connection
+        if connection is None or connection.invalidated or connection.closed:
+            return False
+        if not isinstance(error, Exception) or not self._database.driver.is_idle(connection):
+            return False
+        if isinstance(error, sa.exc.DBAPIError | self._database.engine.dialect.loaded_dbapi.Error):
+            return Failure.of(error) in _HARMLESS
+        return True
 
     def _reached(self, driver: Any) -> None:
         # Known before the first statement, which may hang like any other.

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from ..definition import Definition, fingerprint
 from .database import Database
+from .expiry import Expiry
 from .types import now
 
 UNUSED = 7 * 86400.0
@@ -67,12 +68,9 @@ class Manifests:
         """The hashes under which live servers declare each recurring job, by its id."""
         return self.read(connection, self.in_use(connection))
 
-    def purge(self, connection: sa.Connection) -> None:
-        """Forget lists that no server has used for long."""
+    def expiry(self) -> Expiry:
+        """Lists that no server has used for long, and no live one does."""
         server, manifest = self._database.tables.server.c, self._manifest.c
-        connection.execute(
-            sa.delete(self._manifest).where(
-                manifest.used_at < now(-UNUSED),
-                ~sa.exists().where(server.manifest == manifest.id),
-            )
-        )
+        used = sa.exists().where(server.manifest == manifest.id, server.stopped_at.is_(None))
+        old = (manifest.used_at < now(-UNUSED)) & ~used
+        return Expiry(self._database, self._manifest, old, by_age=False)

@@ -11,18 +11,16 @@ old hosts go on beside the new ones, so a migration must keep what the version b
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
+from ..log import logger
 from .database import Database
 from .schema import Tables
 from .types import Instant, now
-
-logger = logging.getLogger("flask_recurring")
 
 
 @dataclass(frozen=True)

@@ -54,13 +54,15 @@ class Purge:
         older_than: timedelta,
         place: Place,
         note: Callable[[sa.Connection, int], None] | None = None,
+        rows: int | None = None,
     ) -> tuple[int, bool]:
         """Delete the oldest ones in one transaction: how many, and whether more may be left.
 
-        :param place: where to go on. It is moved if some were stepped over that are kept.
+        :param place: where to go on. It is moved behind those that were deleted or are kept.
         :param note: writes down, in the same transaction, how many were deleted, if any were.
+        :param rows: how many are looked at; ``CHUNK`` by default.
         """
-        job = self._job.c
+        job, limit = self._job.c, rows or CHUNK
         statement = (
             sa.select(*self._columns())
             .where(
@@ -69,7 +71,7 @@ class Purge:
                 job.finished_at < now(-older_than.total_seconds()),
             )
             .order_by(job.finished_at, job.id)
-            .limit(CHUNK)
+            .limit(limit)
             .with_for_update(skip_locked=True)
         )
         if place.at is not None:
@@ -84,17 +86,19 @@ class Purge:
             self._delete(connection, old)
             if old and note is not None:
                 note(connection, len(old))
-        if len(old) < len(found):
+        if found:
             place.at, place.id = found[-1].finished_at, found[-1].id
-        return len(old), len(found) == CHUNK
+        return len(old), len(found) == limit
 
-    def surplus(self, connection: sa.Connection, after: str) -> tuple[int, str | None]:
-        """Delete runs beyond those that recurring jobs keep.
+    def surplus(
+        self, connection: sa.Connection, after: str, rows: int | None = None
+    ) -> tuple[int, str | None]:
+        """Delete runs beyond those that recurring jobs keep: ``rows`` at most, or ``CHUNK``.
 
         Looks at some recurring jobs with ids after ``after``; returns how many runs were deleted,
         and after which id to go on, None at the end.
         """
-        recurring, job = self._recurring.c, self._job.c
+        recurring, job, limit = self._recurring.c, self._job.c, rows or CHUNK
         keeping = connection.execute(
             sa.select(recurring.id, recurring.keep)
             .where(recurring.keep.is_not(None), recurring.id > after)
@@ -120,7 +124,7 @@ class Purge:
             sa.select(ranked.c.id)
             .join(self._recurring, recurring.id == ranked.c.recurring_id)
             .where(ranked.c.rank > recurring.keep)
-            .limit(CHUNK)
+            .limit(limit)
         )
         with self._database.driver.transaction(connection):
             ids = connection.execute(beyond).scalars().all()
@@ -128,7 +132,7 @@ class Purge:
             lock = sa.select(*self._columns()).where(job.id.in_(ids), job.finished_at.is_not(None))
             found = connection.execute(lock.with_for_update(skip_locked=True)).all() if ids else []
             self._delete(connection, found)
-        if len(ids) == CHUNK:
+        if len(ids) == limit:
             return len(found), after
         return len(found), list(some)[-1] if len(some) < len(keeping) or len(some) == IDS else None
 

@@ -21,6 +21,7 @@ import msgspec
 import sqlalchemy as sa
 
 from .database import Database
+from .expiry import Expiry
 from .rescue import LostJobs, Rescue
 from .types import now
 
@@ -84,6 +85,8 @@ class Others:
     live: int
     dead: list[int]
     """Ids of those that are dead and not signed off yet."""
+    manifests: frozenset[str | None] = frozenset()
+    """Keys of what they declare, live or dead."""
 
 
 class Servers:
@@ -115,9 +118,10 @@ class Servers:
             )
             .returning(self._server.c.id)
         )
-        with self._database.driver.writing(connection):
+        # All or nothing: a row of which nobody heard would be that of a server that never was.
+        with self._database.driver.transaction(connection):
             server_id = connection.execute(statement).scalar_one()
-        self.beat(connection, server_id, busy=0, lease=new.lease)
+            self.beat(connection, server_id, busy=0, lease=new.lease)
         return int(server_id)
 
     def beat(
@@ -175,8 +179,7 @@ class Servers:
         server = self._server.c
         rows = connection.execute(
             sa.select(
-                server.id,
-                server.presence,
+                *(server.id, server.presence, server.manifest),
                 self._overdue(lease.overdue).label("overdue"),
                 sa.func.coalesce(
                     server.lease_ends_at < now(), server.beat_at < now(-lease.ends)
@@ -187,7 +190,7 @@ class Servers:
         known = [row.presence for row in overdue if row.presence is not None]
         gone = self._database.driver.gone(connection, known) if known else set()
         dead = [row.id for row in overdue if row.expired or row.presence in gone]
-        return Others(len(rows) - len(dead), dead)
+        return Others(len(rows) - len(dead), dead, frozenset(row.manifest for row in rows))
 
     def rescue(self, connection: sa.Connection, dead: Sequence[int]) -> Rescue:
         """Deregister dead servers and let their jobs run again: a chunk, see ``more``."""
@@ -209,15 +212,12 @@ class Servers:
             ).scalars()
         )
 
-    def purge(self, connection: sa.Connection) -> None:
-        """Forget servers that stopped long ago and hold no job."""
-        job = self._database.tables.job.c
-        connection.execute(
-            sa.delete(self._server).where(
-                self._server.c.stopped_at < now(-KEPT),
-                ~sa.exists().where(job.server_id == self._server.c.id, job.server_id.is_not(None)),
-            )
-        )
+    def expiry(self) -> Expiry:
+        """Servers that stopped long ago and hold no job."""
+        server, job = self._server.c, self._database.tables.job.c
+        busy = sa.exists().where(job.server_id == server.id, job.server_id.is_not(None))
+        old = (server.stopped_at < now(-KEPT)) & ~busy
+        return Expiry(self._database, self._server, old, by_age=False)
 
     def live(self) -> list[ServerInfo]:
         """All servers that have not stopped, oldest first."""

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 
 from .database import Database
+from .expiry import Expiry
 from .types import now
 
 
@@ -71,8 +72,7 @@ class Statistics:
         with self._database.connect() as connection:
             return Totals(*(int(count) for count in connection.execute(statement).one()))
 
-    def purge(self, connection: sa.Connection, older_than: timedelta) -> None:
-        """Forget minutes longer ago."""
-        connection.execute(
-            sa.delete(self._table).where(self._table.c.minute < now(-older_than.total_seconds()))
-        )
+    def expiry(self, older_than: timedelta) -> Expiry:
+        """Minutes longer ago."""
+        old = self._table.c.minute < now(-older_than.total_seconds())
+        return Expiry(self._database, self._table, old, by_age=True)

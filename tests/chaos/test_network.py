@@ -22,7 +22,7 @@ from tests.waiting import wait_for
 
 Measured = Callable[[str, float], None]
 
-ROLES = ("claim", "complete", "control", "listen")
+ROLES = ("claim", "complete", "heartbeat", "control", "listen")
 
 # As everybody has it, where there is the time.
 TIMEOUT = {} if FULL else {"statement_timeout": 2}

@@ -147,16 +147,55 @@ def test_a_link_keeps_its_connection(store: Store, link: Link) -> None:
         assert third is not first
 
 
-def test_a_link_opens_a_new_connection_after_an_error(store: Store, link: Link) -> None:
+def test_a_link_keeps_its_connection_after_an_error_that_is_not_its_own(
+    store: Store, link: Link
+) -> None:
     with pytest.raises(RuntimeError), link.use() as first:
         raise RuntimeError
-    with link.use() as second:
-        assert second is not first
-        assert first.closed
-    with pytest.raises(sa.exc.DBAPIError), link.use() as connection:
-        connection.exec_driver_sql("SELECT * FROM nowhere")
+    with pytest.raises(sa.exc.DBAPIError), link.use() as second:
+        second.exec_driver_sql("SELECT * FROM nowhere")
+    with (
+        pytest.raises(sa.exc.DBAPIError),
+        link.use() as third,
+        store.database.driver.transaction(third),
+    ):
+        third.exec_driver_sql("SELECT * FROM nowhere")
+    with link.use() as last:
+        assert {first, second, third} == {last}
+        assert store.database.clock(last) <= store.now()
+
+
+def test_a_link_drops_a_connection_that_is_not_in_order(store: Store, link: Link) -> None:
+    def breaks(error: BaseException, *statements: str) -> sa.Connection:
+        with link.use() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        with pytest.raises(type(error)), link.use():
+            raise error
+        return connection
+
+    dropped = [
+        breaks(RuntimeError(), "BEGIN"),
+        breaks(KeyboardInterrupt()),
+        breaks(sa.exc.DatabaseError(None, None, Exception())),
+        breaks(sa.exc.DBAPIError(None, None, Exception(), connection_invalidated=True)),
+    ]
     with link.use() as connection:
-        connection.exec_driver_sql("SELECT 1")
+        assert connection not in dropped
+        assert len(set(dropped)) == len(dropped)
+        assert all(one.closed for one in dropped)
+        assert store.database.clock(connection) <= store.now()
+
+
+@postgresql_only
+def test_a_link_drops_a_connection_that_may_only_read(store: Store, link: Link) -> None:
+    table = store.database.tables.audit
+    with link.use() as connection:
+        connection.exec_driver_sql("SET default_transaction_read_only = on")
+    with pytest.raises(sa.exc.DBAPIError, match="read-only"), link.use() as connection:
+        connection.execute(sa.delete(table))
+    with link.use() as connection:
+        connection.execute(sa.delete(table))
 
 
 def test_a_transaction_that_fails_on_a_link_leaves_nothing(store: Store, link: Link) -> None:

@@ -461,7 +461,7 @@ def test_servers_are_forgotten_after_a_while(
         store.servers.sign_off(one.connection, one.id)
     set_back(store, server.stopped_at, KEPT + 60, server.id.in_([old.id, holding.id]))
     set_back(store, server.beat_at, KEPT + 60)
-    store.servers.purge(connection)
+    assert not store.servers.expiry().delete_some(connection)
     with store.database.connect() as reading:
         left = reading.execute(sa.select(server.id).order_by(server.id)).scalars().all()
     assert left == [worker.id, recent.id, holding.id]
@@ -475,6 +475,6 @@ def test_an_attempt_outlives_the_row_of_its_server(
     worker.fail(worker.claim_one())
     store.servers.sign_off(worker.connection, worker.id)
     change(store, store.database.tables.server, stopped_at=MOMENT)
-    store.servers.purge(connection)
+    assert not store.servers.expiry().delete_some(connection)
     [attempt] = store.jobs.attempts(job.id)
     assert attempt.server is None

@@ -104,5 +104,5 @@ def test_old_minutes_are_forgotten(store: Store, worker: Worker, connection: sa.
     table = store.database.tables.statistics
     worker.settle(tallies=[Tally("old", 1, 0, 0, 0.0, 0.0), Tally("new", 1, 0, 0, 0.0, 0.0)])
     set_back(store, table.c.minute, timedelta(days=31), table.c.task == "old")
-    store.statistics.purge(connection, timedelta(days=30))
+    assert not store.statistics.expiry(timedelta(days=30)).delete_some(connection)
     assert sums(store).keys() == {"new"}

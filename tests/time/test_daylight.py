@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flask_recurring.policy import Policy
+from flask_recurring.policy import MisfireWord, Policy
 from tests.time.fleet import Fleet
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -79,7 +79,9 @@ def test_an_interval_knows_no_change(fleet: Fleet) -> None:
     ("misfire", "wanted"),
     [("latest", ["29 03:00 CEST"]), ("all", ["28 02:30 CET", "29 03:00 CEST"])],
 )
-def test_what_was_missed_over_the_change(fleet: Fleet, misfire: str, wanted: list[str]) -> None:
+def test_what_was_missed_over_the_change(
+    fleet: Fleet, misfire: MisfireWord, wanted: list[str]
+) -> None:
     fleet.clock.set(at(0, 0, 28, 3))
     fleet.declare(cron="30 2 * * *", timezone="Europe/Berlin", policy=Policy.of(misfire=misfire))
     fleet.tick(at(6, 0, 29, 3))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,7 @@ import sqlalchemy as sa
 
 from flask_recurring.job import JobState
 from flask_recurring.policy import Policy
-from flask_recurring.server.janitor import Janitor, Retention
+from flask_recurring.server.janitor import Cleaning, Retention, cleanings
 from flask_recurring.store import Store
 from flask_recurring.store import purge as purging
 from flask_recurring.store.purge import Place
@@ -152,21 +153,23 @@ def test_a_success_that_goes_is_noted(store: Store, connection: sa.Connection) -
     assert found.job_id == wanted
 
 
-def janitor(store: Store) -> Janitor:
-    names = ("succeeded", "failed", "deleted", "statistics", "audit")
-    given: dict[str, Any] = dict.fromkeys(names, DAY)
-    return Janitor(store, Retention(**given))
+def janitor(store: Store) -> list[Cleaning]:
+    given: dict[str, Any] = {one.name: DAY for one in fields(Retention)}
+    return cleanings(store, Retention(**given))
 
 
-def clean(store: Store, janitor: Janitor, connection: sa.Connection) -> None:
+def clean(store: Store, janitor: list[Cleaning], connection: sa.Connection) -> None:
     """Let it have its turn, to the end."""
     change(store, store.database.tables.chore, next_at=datetime(2020, 1, 1, tzinfo=UTC))
-    janitor.perform(connection)
-    while janitor.next_at < time.monotonic() + 1:
-        janitor.perform(connection)
+    for one in janitor:
+        one.perform(connection)
+        while one._behind:
+            one.perform(connection)
 
 
-def test_the_janitor_sees_to_both(store: Store, connection: sa.Connection) -> None:
+def test_the_janitor_sees_to_both(
+    store: Store, connection: sa.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
     keeps(store, keeper=2, plain=None)
     for id in ("keeper", "plain"):
         fill(store, id, 4)
@@ -177,7 +180,8 @@ def test_the_janitor_sees_to_both(store: Store, connection: sa.Connection) -> No
     keeps(store, keeper=None)
     clean(store, cleaner, connection)
     assert len(kept(store, "keeper")) == 2
-    cleaner._places_until = 0.0
+    later = time.monotonic() + 3_700
+    monkeypatch.setattr(time, "monotonic", lambda: later)
     clean(store, cleaner, connection)
     assert kept(store, "keeper") == []
     assert row_count(store, store.database.tables.job) == 0

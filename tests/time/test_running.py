@@ -9,6 +9,7 @@ from functools import partial
 from flask import Flask
 
 from flask_recurring import Job, JobContext, JobState, Scheduler
+from flask_recurring.policy import OverlapWord
 from tests.applications import Applications, binding_of, store_of, wait_for_job
 from tests.waiting import wait_for
 
@@ -46,7 +47,7 @@ class Gate:
 
 
 def make(
-    apps: Applications, url: str, gate: Gate, overlap: str = "allow"
+    apps: Applications, url: str, gate: Gate, overlap: OverlapWord = "allow"
 ) -> tuple[Scheduler, Flask]:
     scheduler = Scheduler()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
+from zoneinfo import ZoneInfo
 
 from flask import Flask, Request
 from flask_sqlalchemy import SQLAlchemy
@@ -16,6 +17,7 @@ from flask_recurring import (
     Job,
     JobContext,
     JobState,
+    Overlap,
     RecurringJob,
     RetryPolicy,
     Scheduler,
@@ -45,6 +47,7 @@ def with_context(context: JobContext, number: int, *, urgent: bool = False) -> s
 
 
 @scheduler.recurring("nightly", "0 3 * * *", timezone="Europe/Berlin", kwargs={"number": 1})
+@scheduler.recurring("dawn", "0 5 * * *", timezone=ZoneInfo("Europe/Berlin"), args=[1])
 @scheduler.recurring("hourly", "@hourly", args=[2], retry=[1, timedelta(minutes=1)])
 @scheduler.task(timeout=timedelta(minutes=5))
 def stacked(context: JobContext, number: int) -> None:
@@ -81,6 +84,7 @@ def client() -> None:
     with_context.schedule(timedelta(hours=1), 1, urgent=True)
     with_context.schedule(datetime.now(UTC), number=1)
     bound = plain.options(queue="slow", priority=3, session=db.session, key="one", retry=False)
+    assert_type(plain.options(key="two", key_kept=True).enqueue(1).new, bool)
     bound.enqueue(1)
     bound.schedule(timedelta(1), 1, name="b")
     plain.options(session=db.session()).enqueue(2)
@@ -99,6 +103,10 @@ def client() -> None:
     assert_type(scheduler.purge(timedelta(days=1), states=[JobState.FAILED]), int)
     scheduler.add_or_update("daily", plain, "@daily", args=[1], queue="slow")
     scheduler.add_or_update("daily", "mail.send", "@daily", kwargs={"number": 1})
+    scheduler.add_or_update(
+        "daily", plain, "@daily", args=[1], misfire="latest", overlap=Overlap.QUEUE
+    )
+    scheduler.override("daily", timezone=ZoneInfo("Asia/Tokyo"), misfire="strict", overlap="skip")
     assert_type(scheduler.trigger("daily"), Job)
     scheduler.pause("daily")
     scheduler.resume("daily")

@@ -46,7 +46,11 @@ def calls(context: JobContext) -> None:
 
     plain.call("one")  # type: ignore[arg-type]
     plain.options(queue=3)  # type: ignore[arg-type]
-    plain.options(quue="mail")  # type: ignore[call-arg]
+    plain.options(quue="mail")  # type: ignore[arg-type]
+    scheduler.task(quue="mail")  # type: ignore[arg-type]
+    scheduler.recurring("id", "@daily", misfire="newest")  # type: ignore[call-overload]
+    scheduler.add_or_update("id", plain, "@daily", overlap="wait")  # type: ignore[call-overload]
+    scheduler.override("id", overlap="wait")  # type: ignore[arg-type]
     plain.options(queue="mail").enqueue("one")  # type: ignore[arg-type]
     with_context.options(priority=1).enqueue()  # type: ignore[call-arg]
     with_context.options(priority=1).schedule(timedelta(1), "one")  # type: ignore[arg-type]

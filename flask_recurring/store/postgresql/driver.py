@@ -28,6 +28,7 @@ from typing import Any
 import msgspec
 import psycopg
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
 from ..claim import LOST_LIMIT, Claimed, Lane, Survey
@@ -107,6 +108,25 @@ class PostgreSQL:
             raise
         connection.exec_driver_sql("COMMIT")
 
+    @contextmanager
+    def reading(self, connection: sa.Connection, timeout: float) -> Iterator[None]:
+        # Two statements in one message, which can't be prepared.
+        raw(connection).execute(
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY;"
+            f" SET LOCAL statement_timeout = {_milliseconds(timeout)}",
+            prepare=False,
+        )
+        try:
+            yield
+        except BaseException:
+            if not connection.invalidated and not connection.closed:
+                raw(connection).rollback()
+            raise
+        connection.exec_driver_sql("COMMIT")
+
+    def limit(self, connection: sa.Connection, timeout: float) -> None:
+        raw(connection).execute(f"SET LOCAL statement_timeout = {_milliseconds(timeout)}")
+
     def writing(self, connection: sa.Connection) -> nullcontext[None]:
         return nullcontext()
 
@@ -166,6 +186,9 @@ class PostgreSQL:
             os.dup2(nothing, number, inheritable=False)
         finally:
             os.close(nothing)
+
+    def is_idle(self, connection: sa.Connection) -> bool:
+        return raw(connection).info.transaction_status == TransactionStatus.IDLE
 
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")
@@ -504,6 +527,11 @@ def literal(numbers: Sequence[int | str]) -> str:
     a plan made once for all turns into that of the column again and again, for each row.
     """
     return f"{{{','.join(map(str, numbers))}}}"
+
+
+def _milliseconds(seconds: float) -> int:
+    """A time limit as PostgreSQL has it. Not 0, which would be none."""
+    return max(1, round(seconds * 1000))
 
 
 def _micros(seconds: float | None) -> int | str:

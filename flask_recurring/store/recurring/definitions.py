@@ -87,26 +87,38 @@ class Definitions(RecurringTable):
         return self._write(definitions, _Author(code=False, actor=actor)).written
 
     def declare(
-        self, definitions: Sequence[Definition], application: str | None = None
+        self,
+        definitions: Sequence[Definition],
+        application: str | None = None,
+        connection: sa.Connection | None = None,
     ) -> Declared:
         """Write definitions of an application's code, as ``save`` does.
 
         :param application: its name, if one of its servers declares them: then they stop when none
             does any more (see ``orphans``). A process without a server can't tell when its code
             has gone, so what it alone declares stays.
+        :param connection: the server's own; None for one of the pool.
         """
-        return self._write(definitions, _Author(code=True, application=application))
+        author = _Author(code=True, application=application)
+        if connection is not None:
+            return self._write_on(connection, definitions, author)
+        return self._write(definitions, author)
 
     def _write(self, definitions: Sequence[Definition], author: _Author) -> Declared:
-        wanted = {definition.id: (definition, definition.declared()) for definition in definitions}
         with self._database.connect() as connection:
-            moment = self._database.clock(connection)
-            differing, corrections = self._compare(connection, wanted, moment, author)
-            if not differing and not corrections:
-                return Declared(0, frozenset())
+            return self._write_on(connection, definitions, author)
+
+    def _write_on(
+        self, connection: sa.Connection, definitions: Sequence[Definition], author: _Author
+    ) -> Declared:
+        wanted = {definition.id: (definition, definition.declared()) for definition in definitions}
+        moment = self._database.clock(connection)
+        differing, corrections = self._compare(connection, wanted, moment, author)
+        if not differing and not corrections:
+            return Declared(0, frozenset())
         for id in differing:
             wanted[id][0].schedule()  # refused, if at all, before anything is written
-        with self._database.begin() as connection:
+        with self._database.driver.transaction(connection):
             # One at a time: then nobody waits for a row that another one inserts.
             self._database.driver.exclude(connection, "definitions")
             changes = self._changes(connection, wanted, differing, author)

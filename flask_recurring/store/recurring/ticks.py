@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from ..awaiting import APART
 from ..driver import Due
+from ..expiry import Expiry
 from ..types import now
 from .table import RecurringTable
 
@@ -96,11 +97,10 @@ class Ticks(RecurringTable):
         """Write ticks with their jobs and move the rows on, within the same transaction."""
         self._database.driver.write_ticks(connection, due)
 
-    def purge_ticks(self, connection: sa.Connection, older_than: timedelta) -> None:
-        """Forget history longer ago."""
-        connection.execute(
-            sa.delete(self._tick).where(self._tick.c.created_at < now(-older_than.total_seconds()))
-        )
+    def tick_expiry(self, older_than: timedelta) -> Expiry:
+        """History longer ago."""
+        old = self._tick.c.created_at < now(-older_than.total_seconds())
+        return Expiry(self._database, self._tick, old, by_age=True)
 
 
 def options_of(options: str | None, overlap: str) -> str | None:

@@ -39,6 +39,9 @@ from .statements import Statements
 
 T = TypeVar("T")
 
+STEPS = 10_000
+"""Steps of SQLite's machine between two looks at the clock: a millisecond at most."""
+
 LOOK_INTERVAL = 0.02
 """Seconds between two looks at ``data_version``."""
 
@@ -93,6 +96,23 @@ class SQLite:
             connection.exec_driver_sql("COMMIT")
 
     @contextmanager
+    def reading(self, connection: sa.Connection, timeout: float) -> Iterator[None]:
+        driver, end = raw(connection), time.monotonic() + timeout
+        connection.exec_driver_sql("BEGIN")
+        driver.set_progress_handler(lambda: time.monotonic() > end, STEPS)
+        try:
+            yield
+        finally:
+            # Nothing was written, so there is nothing that one would rather keep or undo.
+            if not connection.invalidated and not connection.closed:
+                driver.set_progress_handler(None, 0)
+                with contextlib.suppress(sa.exc.SQLAlchemyError, sqlite3.Error):
+                    connection.exec_driver_sql("ROLLBACK")
+
+    def limit(self, connection: sa.Connection, timeout: float) -> None:
+        return  # for the write lock, the only one, nobody waits longer than the busy timeout
+
+    @contextmanager
     def writing(self, connection: sa.Connection) -> Iterator[None]:
         with self._writing:
             yield
@@ -115,6 +135,9 @@ class SQLite:
 
     def abandon(self, driver: Any) -> None:
         return  # the locks on its files are the parent's alone
+
+    def is_idle(self, connection: sa.Connection) -> bool:
+        return not raw(connection).in_transaction
 
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")
