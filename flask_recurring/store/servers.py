@@ -76,6 +76,8 @@ class ServerInfo:
     beat_at: datetime
     silent: bool
     """True if its heartbeat is overdue."""
+    lease: float | None
+    """Seconds that it may be silent before it is dead; None if its older version doesn't say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +245,9 @@ class Servers:
                 started_at=row.started_at,
                 beat_at=row.beat_at,
                 silent=bool(row.silent),
+                lease=None
+                if row.lease_ends_at is None
+                else (row.lease_ends_at - row.beat_at).total_seconds(),
             )
             for row in rows
         ]

@@ -89,6 +89,7 @@ def test_a_server_reads_back(store: Store, connection: sa.Connection) -> None:
     assert (info.id, info.name, info.host, info.pid) == (server_id, "hämster", "host", 123)
     assert (info.application, info.version) == ("app", "1")
     assert (info.threads, info.busy, info.queues, info.silent) == (4, 0, ["*"], False)
+    assert info.lease == 120.0
     assert before <= info.started_at <= info.beat_at <= store.now()
 
 
