@@ -70,7 +70,7 @@ class Registrar:
     def _pause(self) -> float:
         if self._recheck_after is not None:
             return 0.02  # one slice at a time, so that nothing else is kept waiting
-        unsettled = self._told or self._undeclared_since
+        unsettled = self._declarations.refused or self._undeclared_since
         beats = PAUSE if unsettled else CALM
         return beats * self._interval * chance.uniform(0.9, 1.1)
 

@@ -200,6 +200,7 @@ class Server:
     def definitions_changed(self) -> None:
         """Write the application's recurring jobs again, soon: there is a new one."""
         self._maintenance.hasten(self._declaring)
+        self._maintenance.hasten(self._registrar)  # some may have been refused
 
     @property
     def running(self) -> bool:
