@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from datetime import timedelta
 from typing import Any
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, shown
 
 _YEAR = 365.25 * 86_400
 _UNITS = (("day", 86_400.0), ("hour", 3_600.0), ("minute", 60.0), ("second", 1.0))
@@ -35,20 +34,15 @@ def read_seconds(name: str, value: Any, longest: float) -> float:
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ConfigurationError(
-            f"{name} must be a timedelta or a number of seconds, not {_shown(value)}"
+            f"{name} must be a timedelta or a number of seconds, not {shown(value)}"
         )
-    # An int may be too large for isfinite.
-    if not 0 <= seconds <= longest or not math.isfinite(seconds):
+    # What is not a number fails the comparison too.
+    if not 0 <= seconds <= longest:
         raise ConfigurationError(
-            f"{name} must be from 0 seconds to {in_words(longest)}, not {_shown(value)}"
+            f"{name} must be from 0 seconds to {in_words(longest)}, not {shown(value)}"
         )
     return float(seconds)
 
 
 def _counted(count: float, unit: str) -> str:
     return f"1 {unit}" if count == 1 else f"{count:,.10g} {unit}s"
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -45,3 +45,9 @@ class JobCancelled(BaseException):
     It is no ``Exception``, as ``asyncio.CancelledError`` is none: a job that catches the errors of
     one item and goes on with the next must not take this for one of them.
     """
+
+
+def shown(value: object) -> str:
+    """A value for an error's message: not longer than a line takes."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

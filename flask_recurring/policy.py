@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, Self, TypeAlias, TypedDict, TypeVar
 
 from .duration import read_seconds
-from .errors import ConfigurationError
+from .errors import ConfigurationError, shown
 
 LONGEST_JITTER = 86_400.0
 LONGEST_GRACE = 366 * 86_400.0
@@ -151,7 +151,7 @@ def _choice(name: str, kind: type[_Choice], value: object, also: dict[str, _Choi
             return known
     words = ", ".join(repr(choice.value) for choice in kind)
     others = f" (or Hangfire's {', '.join(map(repr, also))})" if also else ""
-    raise ConfigurationError(f"{name} must be one of {words}{others}, not {_shown(value)}")
+    raise ConfigurationError(f"{name} must be one of {words}{others}, not {shown(value)}")
 
 
 def _known(kind: type[_Choice], word: object) -> _Choice | None:
@@ -161,11 +161,6 @@ def _known(kind: type[_Choice], word: object) -> _Choice | None:
 def _count(name: str, value: object, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
         raise ConfigurationError(
-            f"{name} must be a whole number from 1 to {most:,}, not {_shown(value)}"
+            f"{name} must be a whole number from 1 to {most:,}, not {shown(value)}"
         )
     return value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

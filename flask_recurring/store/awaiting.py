@@ -81,8 +81,9 @@ class Awaiting:
 
     def ready(self, connection: sa.Connection) -> list[str]:
         """Ids of the recurring jobs of which a run awaits and none is going."""
-        found = connection.execute(sa.select(self._job.c.recurring_id).where(self._ready))
-        return sorted({row.recurring_id for row in found})
+        id = self._job.c.recurring_id
+        found = connection.execute(sa.select(id).where(id.is_not(None), self._ready).distinct())
+        return sorted(found.scalars())
 
     def promote(
         self, connection: sa.Connection, ids: Sequence[str], jobs: Sequence[int] | None = None
