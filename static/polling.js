@@ -41,7 +41,7 @@
     for (const element of document.querySelectorAll("[data-poll]")) htmx.trigger(element, "wake");
   });
 
-  // What the reader ticked, typed, chose and opened stays when the part around it is renewed.
+  // What the reader selected, typed, chose and opened stays when the part around it is renewed.
   Idiomorph.defaults.callbacks.beforeAttributeUpdated = (name, element) => {
     if (element.localName === "input" && element.type !== "hidden")
       return name !== "checked" && name !== "value";

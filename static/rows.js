@@ -1,29 +1,29 @@
-// Lists: ticked rows (all of a page, a range with Shift) and the bar that acts on them; the chosen
+// Lists: selected rows (all of a page, a range with Shift) and the bar that acts on them; the chosen
 // tab kept in sight on a narrow screen; the key that leads to a page's filter.
 (function () {
   "use strict";
 
-  const form = () => document.querySelector("[data-ticks]");
-  const boxes = () => [...document.querySelectorAll("[data-ticks] input[name=job]")];
+  const form = () => document.querySelector("[data-selectable]");
+  const boxes = () => [...document.querySelectorAll("[data-selectable] input[name=job]")];
   let last = null;
 
   function count() {
     const bar = document.querySelector("[data-bulk]");
     if (!form() || !bar) return;
     const rows = boxes();
-    const ticked = rows.filter((box) => box.checked).length;
-    const all = form().querySelector("[data-tick-all]");
-    all.checked = ticked > 0 && ticked === rows.length;
-    all.indeterminate = ticked > 0 && ticked < rows.length;
-    bar.classList.toggle("is-on", ticked > 0);
-    bar.querySelector("[data-bulk-count]").textContent = `${ticked} ticked`;
+    const selected = rows.filter((box) => box.checked).length;
+    const all = form().querySelector("[data-select-all]");
+    all.checked = selected > 0 && selected === rows.length;
+    all.indeterminate = selected > 0 && selected < rows.length;
+    bar.parentElement.classList.toggle("is-on", selected > 0);
+    bar.querySelector("[data-bulk-count]").textContent = `${selected} selected`;
   }
 
   document.addEventListener("click", (event) => {
     const box = event.target;
-    if (!(box instanceof HTMLInputElement) || !box.closest("[data-ticks]")) return;
+    if (!(box instanceof HTMLInputElement) || !box.closest("[data-selectable]")) return;
     const rows = boxes();
-    if (box.matches("[data-tick-all]")) {
+    if (box.matches("[data-select-all]")) {
       for (const each of rows) each.checked = box.checked;
     } else if (event.shiftKey && rows.includes(last)) {
       const [from, to] = [rows.indexOf(last), rows.indexOf(box)].sort((a, b) => a - b);
@@ -35,8 +35,8 @@
 
   document.addEventListener("htmx:afterSwap", (event) => {
     const { requestConfig } = event.detail;
-    // Once an action is done its ticks have served.
-    if (requestConfig && requestConfig.verb === "post")
+    // Once an action on the selected rows is done, the selection has served.
+    if (requestConfig && requestConfig.verb === "post" && requestConfig.elt.closest("[data-bulk]"))
       for (const box of boxes()) box.checked = false;
     count();
   });

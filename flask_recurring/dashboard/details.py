@@ -13,7 +13,7 @@ from .page import answer, wants_fragment
 from .runs import kind_of, strip
 from .schedule import upcoming, wording
 
-HISTORY = 40
+HISTORY = 36
 """Entries of the history that are shown."""
 
 

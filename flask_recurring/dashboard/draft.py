@@ -81,7 +81,7 @@ class Draft:
         typed = {}
         for name, one in standing.items():
             was = f"was.{name}"
-            # A box that is not ticked is not in the form.
+            # A box that is not checked is not in the form.
             absent = "" if one.option.kind is Kind.FLAG and was in form else one.text
             text = form.get(name, absent)
             if one.declared is not None and form.get("reset") in (name, "all"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from flask import Flask, current_app
 
@@ -11,6 +12,7 @@ from ..binding import current_binding
 from ..job import Job, JobState
 from ..recurring import RecurringJob
 from ..store import Count, Minute, ServerInfo
+from .processing import Processing
 from .shared import Shared
 
 SHARED = "recurring.dashboard.shared"
@@ -36,6 +38,16 @@ def counts() -> Mapping[JobState, Count]:
 def live_servers() -> list[ServerInfo]:
     """The processes that take and run jobs."""
     return shared().get("servers", lambda: current_binding().store.servers.live())
+
+
+def processing() -> Processing:
+    """How many of the jobs that servers hold do run."""
+    return Processing.of(counts(), live_servers())
+
+
+def paused_queues() -> Mapping[str, datetime]:
+    """The queues that are paused, and since when."""
+    return shared().get("paused", lambda: current_binding().store.queues.paused())
 
 
 def description() -> str:

@@ -9,6 +9,7 @@ from flask import Response, abort, request
 from ..binding import current_binding
 from ..job import Attempt, Job, JobState
 from ..settings import Settings
+from . import figures
 from . import notice as notices
 from .console import panel, shown_claim
 from .notice import Notice
@@ -43,6 +44,7 @@ def job(job_id: int, notice: Notice | None = None) -> Response:
         last=_last_failure(found, attempts),
         most=None if task is None else task.defaults.retry.attempts + 1,
         known=task is not None,
+        paused_at=figures.paused_queues().get(found.queue),
         goes_at=gone_at(found, binding.settings),
         claim=claim,
         claims=claims,

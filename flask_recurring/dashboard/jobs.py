@@ -95,10 +95,27 @@ def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
         wanted=wanted,
         page=page,
         counts=figures.counts(),
+        order=order(wanted),
+        processing=figures.processing(),
+        paused=figures.paused_queues(),
         tasks=binding.scheduler.tasks,
         queues=known_queues(),
         notice=notice or _told(),
     )
+
+
+def order(wanted: Filter) -> str:
+    """How the list is sorted, in words."""
+    rising = wanted.state in (JobState.ENQUEUED, JobState.SCHEDULED, JobState.PROCESSING)
+    if wanted.recurring_id is not None:
+        return "Oldest first" if rising else "Newest first"
+    if wanted.state is JobState.PROCESSING:
+        return "Longest running first"
+    if rising:
+        return "Next to run first"
+    if wanted.state is not None and wanted.state.finished:
+        return f"Last {wanted.state.value.lower()} first"
+    return "Newest first"
 
 
 def known_queues() -> list[str]:

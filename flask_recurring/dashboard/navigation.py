@@ -19,6 +19,7 @@ def navigation() -> Response:
         .render(
             at=at if at in PAGES else "",
             counts=figures.counts(),
+            processing=figures.processing(),
             live_servers=figures.live_servers(),
             nav_polling=polling(),
         )

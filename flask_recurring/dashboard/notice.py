@@ -40,7 +40,7 @@ def of_jobs(told: str) -> Notice | None:
     if verb not in ("requeue", "delete") or not _is_count(done) or not _is_count(named):
         return None
     if int(named) == 0:
-        return Notice("No job was ticked.", good=False)
+        return Notice("No job was selected.", good=False)
     if int(done) == 0:
         return Notice("Nothing changed: gone, or in that state already.", good=False)
     jobs = "1 job" if int(done) == 1 else f"{int(done):,} jobs"

@@ -148,61 +148,86 @@ def _whole(text: str) -> int | str:
 SCHEDULE = (
     Option(
         "cron",
-        "Cron or interval",
-        hint="Five fields, six with the seconds first, @hourly, or an interval: @every 90s",
+        "When it runs",
+        hint="A cron expression: minute, hour, day, month, weekday, with the seconds before them "
+        "if you like. Or @hourly, or an interval such as @every 90s",
         offers="crons",
     ),
-    Option("timezone", "Time zone", hint="A name such as Europe/Berlin", offers="zones"),
-    Option("paused", "Paused", Kind.FLAG, "No ticks; it can still be triggered", none="no"),
-    Option("start", "Not before", Kind.MOMENT, "On that zone's clocks", none="no bound"),
-    Option("end", "Not after", Kind.MOMENT, "On that zone's clocks", none="no bound"),
+    Option("timezone", "Time zone", hint="By whose clock, such as Europe/Berlin", offers="zones"),
+    Option("paused", "Paused", Kind.FLAG, "It only runs when somebody triggers it", none="no"),
+    Option("start", "Not before", Kind.MOMENT, "No run is due before this time", none="no limit"),
+    Option("end", "Not after", Kind.MOMENT, "No run is due after this time", none="no limit"),
 )
 POLICIES = (
     Option(
         "misfire",
-        "Missed ticks",
+        "Runs missed while no server was up",
         Kind.CHOICE,
-        "Of a time when no server was there",
+        "After an outage or a deployment",
         choices=(
-            ("latest", "run the newest"),
-            ("all", "run each"),
-            ("skip", "run none that is too late"),
+            ("latest", "catch up on the last one"),
+            ("all", "catch up on every one"),
+            ("skip", "leave out those that are too late"),
         ),
     ),
     Option(
         "misfire_limit",
-        "Run at most",
+        "Catch up on at most",
         Kind.COUNT,
-        "Of missed ticks, where each is run",
+        "A number of runs, if every missed one is caught up on",
         under="all",
     ),
     Option(
         "misfire_grace",
         "Too late after",
         Kind.LENGTH,
-        "Where none is run that is too late",
+        "Such as 30s or 5m, if late runs are left out",
         under="skip",
     ),
     Option(
         "overlap",
-        "A run still goes",
+        "If the run before is not over",
         Kind.CHOICE,
-        "When the next tick comes",
+        "When the next run is due",
         choices=(
-            ("allow", "run beside it"),
-            ("skip", "skip the tick"),
-            ("queue", "wait for its end"),
-            ("cancel", "ask it to stop"),
+            ("allow", "run both at once"),
+            ("skip", "leave the next one out"),
+            ("queue", "start the next one after it"),
+            ("cancel", "stop it and start the next one"),
         ),
     ),
-    Option("jitter", "Spread starts over", Kind.LENGTH, "Such as 90s, 5m or 1h", none="not spread"),
-    Option("keep", "Keep runs", Kind.COUNT, "However old they are", none="by retention"),
+    Option(
+        "jitter",
+        "Random delay of up to",
+        Kind.LENGTH,
+        "Such as 90s or 5m, so that not all jobs start in the same second",
+        none="no delay",
+    ),
+    Option(
+        "keep",
+        "Finished runs to keep",
+        Kind.COUNT,
+        "A number of runs, however old they are",
+        none="as long as other jobs",
+    ),
 )
 JOBS = (
-    Option("queue", "Queue", hint="Where its jobs wait", offers="queues"),
-    Option("priority", "Priority", Kind.COUNT, "Smaller runs first"),
-    Option("retry", "Retries", Kind.RETRY, "A number, or waits: 10s, 1m, 5m", none="the task’s"),
-    Option("timeout", "Time limit", Kind.LENGTH, "Such as 90s, 5m or 1h", none="the task’s"),
+    Option("queue", "Queue", hint="The queue that each run waits in", offers="queues"),
+    Option("priority", "Priority", Kind.COUNT, "In a queue, smaller numbers run first"),
+    Option(
+        "retry",
+        "Retries after a failure",
+        Kind.RETRY,
+        "A number such as 3, or the time before each retry: 10s, 1m, 5m",
+        none="as its task says",
+    ),
+    Option(
+        "timeout",
+        "Time limit of a run",
+        Kind.LENGTH,
+        "Such as 90s, 5m or 1h",
+        none="as its task says",
+    ),
 )
-GROUPS = (("Schedule", SCHEDULE), ("Policies", POLICIES), ("Jobs", JOBS))
+GROUPS = (("Schedule", SCHEDULE), ("Missed and overlapping runs", POLICIES), ("Each run", JOBS))
 OPTIONS = {option.name: option for _, options in GROUPS for option in options}

@@ -74,6 +74,7 @@ def whole(template: str, *, status: int = 200, **values: Any) -> Response:
         "description": figures.description(),
         "now": binding.store.now(),
         "counts": figures.counts(),
+        "processing": figures.processing(),
         "live_servers": figures.live_servers(),
         "version": VERSION,
     }

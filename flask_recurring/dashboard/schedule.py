@@ -1,4 +1,4 @@
-"""A recurring job's schedule as people read it: its cron in words, its next ticks."""
+"""A recurring job's schedule as people read it: its cron in words, its next due times."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..recurring import RecurringJob
 from ..schedule import Schedule
 
 COUNT = 5
-"""Ticks that are shown ahead."""
+"""Due times that are shown ahead."""
 UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
 class Coming:
-    """A tick to come, on the clocks of the recurring job's zone."""
+    """A due time to come, on the clocks of the recurring job's zone."""
 
     at: datetime
     day: str
@@ -51,12 +51,12 @@ def zone_of(job: RecurringJob) -> ZoneInfo:
 
 
 def following(schedule: Schedule, after: datetime) -> list[Coming]:
-    """The next ticks of a schedule."""
+    """The next due times of a schedule."""
     return [Coming.of(at, schedule.zone) for at in schedule.following(after, COUNT)]
 
 
 def upcoming(job: RecurringJob, now: datetime) -> list[Coming]:
-    """The next ticks of a recurring job, the one that is planned first; none while it is paused."""
+    """The next due times of a recurring job, the planned one first; none while it is paused."""
     if job.next_at is None:
         return []
     zone = zone_of(job)

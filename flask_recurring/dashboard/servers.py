@@ -19,5 +19,6 @@ def servers() -> Response:
         servers=live,
         threads=sum(server.threads for server in live),
         busy=sum(server.busy for server in live),
+        paused=figures.paused_queues(),
         timeout=binding.settings.server_timeout,
     )

@@ -65,7 +65,8 @@ class Jobs(Insertion, JobCommands):
         after: Cursor | None = None,
         limit: int = 50,
     ) -> Page:
-        """Part of a list. Waiting jobs come next-to-run first, all others newest first."""
+        """Part of a list. Waiting jobs come next-to-run first, running ones longest-running first,
+        all others newest first."""
         filters = {"queue": queue, "task": task, "recurring_id": recurring_id}
         if not all(value is None or is_storable(value) for value in filters.values()):
             return Page([], None, None)

@@ -25,6 +25,8 @@ LANES_AT_ONCE = 32
 """Lanes that one statement reads. Each is a branch of it, and planners take long over many."""
 
 WAITING_STATES = (JobState.ENQUEUED, JobState.SCHEDULED)
+ASCENDING_STATES = (*WAITING_STATES, JobState.PROCESSING)
+"""Listed by rising time: the next to run first, and the one that has run for longest."""
 
 
 class Listing:
@@ -95,7 +97,7 @@ class Listing:
         job = self._job.c
         by = _sorted_by(state, filters)
         key = [job[by], job.id] if by else [job.id]
-        ascending = (state in WAITING_STATES) != (after is not None)
+        ascending = (state in ASCENDING_STATES) != (after is not None)
         cursor = after if after is not None else before
         conditions = [job[name] == value for name, value in filters.items() if value is not None]
         if cursor is not None:

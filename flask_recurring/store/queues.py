@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+import sqlalchemy as sa
+
 from .audit import APPLICATION, entry
 from .database import Database
 from .hint import Hint, Topic
@@ -22,6 +26,17 @@ class Queues:
     def resume(self, name: str, actor: str = APPLICATION) -> None:
         """Let servers take from the queue again."""
         self._set(name, None, "queue.resume", actor)
+
+    def paused(self) -> dict[str, datetime]:
+        """The queues that are paused, by name, and since when."""
+        queue = self._queue.c
+        statement = (
+            sa.select(queue.name, queue.paused_at)
+            .where(queue.paused_at.is_not(None))
+            .order_by(queue.name)
+        )
+        with self._database.connect() as connection:
+            return {row.name: row.paused_at for row in connection.execute(statement)}
 
     def _set(self, name: str, paused_at: now | None, action: str, actor: str) -> None:
         statement = (
