@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..errors import ConfigurationError
-from .engine import AUTOCOMMIT, INHERITED, in_memory
+from .engine import AUTOCOMMIT, INHERITED, beside, in_memory
 from .link import Link
 from .pool import Pool
 from .schema import Tables
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 class Database:
     """One database with the tables of one schema in it.
 
-    :param engine: where connections come from; ``own`` says that nobody else uses it.
+    :param engine: where connections come from: the application's, or one of ``create_engine``.
     :param schema: name of the PostgreSQL schema, or the prefix of SQLite's tables.
     """
 
@@ -71,6 +71,11 @@ class Database:
         self._opening = threading.local()
         sa.event.listen(self._link_engine, "connect", self._reached, insert=True)
         self._links: WeakSet[Link] = WeakSet()
+        self.codec: str | None = None
+        """Python's codec for the text that the database can hold; None if that is all there is.
+        Known once the tables are prepared."""
+        self.carried_codec: str | None = None
+        """The same for what the application's connections can carry to it."""
         self._ready = False
         self._preparing = threading.Lock()
 
@@ -90,6 +95,7 @@ class Database:
 
         with self._preparing:
             if not self._ready:
+                self._look()
                 migrate(self)
                 self._ready = True
 
@@ -98,8 +104,18 @@ class Database:
         from .migrations import complete
 
         with self._preparing:
+            self._look()
             complete(self)
             self._ready = True
+
+    def _look(self) -> None:
+        """See what text the database can hold, and by which connections it gets there."""
+        with self.pooled() as connection:
+            self.codec = self.driver.codec(connection)
+            self.carried_codec = self.driver.carried_codec(connection)
+        if self.carried_codec is not None and not self._pool.own:
+            self._pool = Pool(beside(self.bare_engine))
+            self.engine = self._pool.engine
 
     def connect(self) -> AbstractContextManager[sa.Connection]:
         """A pooled connection in which each statement commits by itself; the visit's in a visit."""
@@ -184,7 +200,7 @@ class Database:
         """Forget, in a child process, the connections and locks that belong to the parent."""
         for link in list(self._links):
             link.after_fork()
-        for engine in (self.bare_engine, self._link_engine):
+        for engine in (self.bare_engine, self._link_engine, self.engine):
             # What a database in memory holds was copied with the process, and nobody shares it.
             if not in_memory(engine.url):
                 INHERITED.append(engine.pool)
@@ -195,3 +211,5 @@ class Database:
     def close(self) -> None:
         """Close what this object opened itself."""
         self._link_engine.dispose()
+        if self.engine.pool is not self.bare_engine.pool:
+            self.engine.dispose()

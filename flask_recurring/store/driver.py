@@ -128,6 +128,15 @@ class Driver(Protocol):
     def exclude(self, connection: sa.Connection, section: str) -> None:
         """Let no other transaction into the section of this name until the present one ends."""
 
+    def codec(self, connection: sa.Connection) -> str | None:
+        """Python's codec for the text that the database can hold; None if that is all there is.
+
+        Raises ``StoreUnusable`` for a database that can't hold text.
+        """
+
+    def carried_codec(self, connection: sa.Connection) -> str | None:
+        """The same for the text that comes through this connection, and out of it, as it is."""
+
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
         """Make a fresh connection one of the server's own."""
 
@@ -154,7 +163,7 @@ class Driver(Protocol):
     def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
         """Write one job, with a hint if it is due; None if its key is taken already.
 
-        The row is ``(id, created_at, run_at)``, its times as the driver reads them.
+        The row is ``(id, created_at, run_at)``, its times in microseconds since 1970.
         """
 
     def insert_over(self, lent: Any, job: NewJob, hint: Hint | None) -> Any:

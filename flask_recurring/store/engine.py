@@ -47,7 +47,7 @@ def create_engine(
     }
     if address.get_backend_name() == "sqlite":
         return sa.create_engine(address, poolclass=NullPool if factory else None, **commits)
-    from .postgresql import connect_arguments, discard_stale, heed_pooler
+    from .postgresql import connect_arguments
 
     engine = sa.create_engine(
         address,
@@ -60,6 +60,21 @@ def create_engine(
             else {"connect_args": connect_arguments(connect_timeout)}
         ),
     )
-    sa.event.listen(engine, "connect", heed_pooler)
+    return _settled(engine)
+
+
+def beside(engine: sa.Engine) -> sa.Engine:
+    """One that connects as the application's does to PostgreSQL, with sessions set up as ours are.
+
+    For an application whose own connections can't carry every text.
+    """
+    return _settled(sa.Engine(engine.pool.recreate(), engine.dialect, engine.url))
+
+
+def _settled(engine: sa.Engine) -> sa.Engine:
+    from .postgresql import begin_pooled_session, discard_stale
+
+    # Before SQLAlchemy's own first statements, which want text and may get bytes.
+    sa.event.listen(engine, "connect", begin_pooled_session, insert=True)
     sa.event.listen(engine, "checkout", discard_stale)
     return engine

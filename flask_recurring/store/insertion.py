@@ -10,12 +10,14 @@ from typing import Any, cast
 import sqlalchemy as sa
 
 from ..arguments import read_arguments
+from ..errors import ArgumentError
 from ..job import Job, JobState
 from .database import Database
 from .driver import NewJob
 from .hint import Hint, Topic
 from .keys import Keys
 from .listing import Listing, read
+from .text import first_unfit, fitted
 from .types import now
 
 CHUNK = 5_000
@@ -40,6 +42,8 @@ class Insertion:
 
         A finished job gives its key up, unless ``key_kept`` says that it counts too.
         """
+        if self._database.codec is not None:
+            job = fitting(job, self._database.codec)
         hint = _hint(job)
         row = None
         while row is None:
@@ -55,7 +59,8 @@ class Insertion:
         """Write all of them, or none if one of them is refused; returns their ids in order."""
         ids: list[int] = []
         hints: set[Hint] = set()
-        source = iter(jobs)
+        codec = self._database.codec
+        source = iter(jobs) if codec is None else (fitting(job, codec) for job in jobs)
         chunk = list(islice(source, CHUNK))
         if not chunk:
             return ids
@@ -74,6 +79,9 @@ class Insertion:
         self, execute: Callable[[sa.Executable], sa.Result[Any]], jobs: Sequence[NewJob]
     ) -> list[Job]:
         """Write jobs by somebody else's transaction: they exist if, and only if, it commits."""
+        codec = self._database.carried_codec
+        if codec is not None:
+            jobs = [fitting(job, codec) for job in jobs]
         written = [self._insert_by(execute, job) for job in jobs]
         for hint in _hints(jobs):
             announcement = self._database.driver.announcement(hint)
@@ -124,6 +132,24 @@ class Insertion:
         ):
             found = self._keys.holder(connection.execute, job)
         return None if found is None else read(found)
+
+
+def fitting(job: NewJob, codec: str) -> NewJob:
+    """The job as a database of this encoding can hold it. Raises ``ArgumentError`` for a name.
+
+    Its arguments lose nothing: they are JSON, which can write every character in ASCII.
+    """
+    names = {"task": job.task, "key": job.key, "recurring job": job.recurring_id}
+    for what, name in names.items():
+        if name is not None and (unfit := first_unfit(name, codec)) is not None:
+            raise ArgumentError(
+                f"the {what} {name!r} can't be kept: the database's encoding is {codec}, which has "
+                f"no {unfit!r}; take another name, or a database in UTF8"
+            )
+    return job._replace(
+        arguments=fitted(job.arguments, codec),
+        options=None if job.options is None else fitted(job.options, codec),
+    )
 
 
 def _hint(job: NewJob) -> Hint | None:

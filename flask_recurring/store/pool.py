@@ -29,10 +29,9 @@ class Pool:
     """
 
     def __init__(self, engine: sa.Engine) -> None:
-        self._commits: bool = engine.get_execution_options().get(COMMITS, False)
-        self.engine = (
-            engine if self._commits else engine.execution_options(isolation_level=AUTOCOMMIT)
-        )
+        self.own: bool = engine.get_execution_options().get(COMMITS, False)
+        """True if nobody else uses the engine: its connections commit from the start."""
+        self.engine = engine if self.own else engine.execution_options(isolation_level=AUTOCOMMIT)
         self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._refused_at = -math.inf
         """When a connection last turned out to be one that may only read."""
@@ -76,7 +75,7 @@ class Pool:
         For the one statement of an ``enqueue``, for which SQLAlchemy's own ``Connection`` takes a
         fifth of the time. Only an engine of our own commits from the start.
         """
-        if not self._commits:
+        if not self.own:
             with self.connect() as connection:
                 yield connection.connection.dbapi_connection
             return

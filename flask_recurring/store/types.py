@@ -37,8 +37,8 @@ def from_microseconds(value: int) -> datetime:
 class Instant(sa.types.TypeDecorator[datetime]):
     """A moment, as an aware datetime in UTC with microseconds.
 
-    ``timestamptz`` in PostgreSQL. SQLite has no such type: there it is an integer, microseconds
-    since 1970, which sorts and compares as it should.
+    ``timestamptz`` in PostgreSQL, and read as microseconds since 1970. SQLite has no such type:
+    there it is these microseconds, which sort and compare as they should.
     """
 
     impl = sa.BigInteger
@@ -48,6 +48,11 @@ class Instant(sa.types.TypeDecorator[datetime]):
         if dialect.name == "postgresql":
             return dialect.type_descriptor(sa.TIMESTAMP(timezone=True))
         return dialect.type_descriptor(sa.BigInteger())
+
+    def column_expression(self, column: ColumnElement[datetime]) -> ColumnElement[datetime]:
+        # What is read of an application's own connection must not depend on how its session writes
+        # dates, nor on the zone that it is in.
+        return microseconds(column)
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
         if value is None:
@@ -59,9 +64,36 @@ class Instant(sa.types.TypeDecorator[datetime]):
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         if value is None:
             return None
-        if isinstance(value, datetime):
-            return value.astimezone(UTC)
         return from_microseconds(int(value))
+
+
+class microseconds(ColumnElement[datetime]):
+    """An instant as it is read: microseconds since 1970, in every dialect and session the same."""
+
+    type = Instant()
+    inherit_cache = True
+    _traverse_internals = [  # noqa: RUF012
+        ("column", sa.sql.visitors.InternalTraversal.dp_clauseelement)
+    ]
+
+    def __init__(self, column: ColumnElement[datetime]) -> None:
+        self.column = column
+
+
+@compiles(microseconds, "postgresql")
+def _microseconds_postgresql(element: microseconds, compiler: Any, **kw: Any) -> str:
+    return in_microseconds(compiler.process(element.column, **kw))
+
+
+@compiles(microseconds, "sqlite")
+def _microseconds_sqlite(element: microseconds, compiler: Any, **kw: Any) -> str:
+    text: str = compiler.process(element.column, **kw)
+    return text
+
+
+def in_microseconds(column: str) -> str:
+    """The same for PostgreSQL's hand-written statements."""
+    return f"CAST(extract(epoch FROM {column}) * 1000000 AS bigint)"
 
 
 class now(ColumnElement[datetime]):

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .connection import connect_arguments, discard_stale, heed_pooler, raw
+from .connection import connect_arguments, discard_stale, raw
 from .driver import PostgreSQL, literal
+from .session import begin_pooled_session
 
-__all__ = ["PostgreSQL", "connect_arguments", "discard_stale", "heed_pooler", "literal", "raw"]
+__all__ = [
+    "PostgreSQL",
+    "begin_pooled_session",
+    "connect_arguments",
+    "discard_stale",
+    "literal",
+    "raw",
+]

@@ -51,17 +51,6 @@ def _readable(number: int) -> bool:
     return bool(select.select([number], [], [], 0)[0])
 
 
-def heed_pooler(dbapi: Any, record: Any) -> None:
-    """Pool event: behind a pooler nothing is prepared, since the session belongs to others next."""
-    try:
-        if is_pooled(dbapi):
-            dbapi.prepare_threshold = None
-        dbapi.rollback()
-    except BaseException:
-        dbapi.close()  # the pool has not taken it yet, so nobody else would
-        raise
-
-
 def is_pooled(driver: psycopg.Connection[Any]) -> bool:
     """Whether the backend that answers is not the one that was announced."""
     backend = driver.execute("SELECT pg_backend_pid()").fetchone()

@@ -38,7 +38,10 @@ from ..hint import Hint, Topic
 from ..keys import claimed_keys
 from ..pieces import pieces
 from ..schema import Tables
-from .connection import is_pooled, keep_alive, raw
+from ..types import from_microseconds
+from .connection import keep_alive, raw
+from .encoding import carried_codec, database_codec
+from .session import begin_session
 from .statements import Statements
 
 HINT_INTERVAL = 0.003
@@ -138,17 +141,21 @@ class PostgreSQL:
 
     # -- connections
 
+    def codec(self, connection: sa.Connection) -> str | None:
+        return database_codec(raw(connection))
+
+    def carried_codec(self, connection: sa.Connection) -> str | None:
+        return carried_codec(raw(connection))
+
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
         driver = raw(connection)
         keep_alive(driver)
-        connection.info["pooled"] = pooled = is_pooled(driver)
+        connection.info["pooled"] = pooled = begin_session(driver)
         if pooled:
-            driver.prepare_threshold = None
             return
         row = driver.execute(
             "SELECT set_config('application_name', %s, false),"
             " set_config('statement_timeout', %s, false),"
-            " set_config('default_transaction_isolation', 'read committed', false),"
             # A process that stands still in the middle of a tick must not keep others from it.
             " set_config('idle_in_transaction_session_timeout', '5s', false),"
             " set_config('enable_seqscan', 'off', false),"
@@ -243,7 +250,7 @@ class PostgreSQL:
         driver = raw(connection)
         # Ids are drawn first, so that COPY, which returns nothing, can carry them.
         rows = driver.execute(self._sql.draw_ids, (len(jobs),), binary=True).fetchall()
-        now = rows[0][1]
+        now = from_microseconds(rows[0][1])
         ids = [row[0] for row in rows]
         if any(job.key is not None for job in jobs):
             return self._insert_keyed(driver, list(zip(ids, jobs, strict=True)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ..schema import WAITING, Tables
+from ..types import in_microseconds
 
 PLACE = "width_bucket(id, %(ids)s::bigint[])"
 """Where a row's id stands among those given, which must be in order: found by halving."""
@@ -21,6 +22,10 @@ def _at(array: str) -> str:
 # read all of it and compare each row with all that are given. The subquery hides how many they are.
 GIVEN = f"""id = ANY((SELECT %(ids)s::bigint[])::bigint[]) AND claim = {_at("claims int")}
                   AND state = 'Processing'"""
+
+# Over the application's connections: text of a date would be in its session's style.
+CREATED = f"{in_microseconds('created_at')} AS created"
+RUN = f"{in_microseconds('run_at')} AS run"
 
 MICROSECOND = "interval '1 microsecond'"
 
@@ -42,7 +47,7 @@ class Statements:
         plain = f"""
             INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at)
             VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, 'Enqueued', now(), now())
-            RETURNING id, created_at, run_at"""
+            RETURNING id, {CREATED}, {RUN}"""
         other = f"""
             INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
                                recurring_id, due, key, options)
@@ -50,13 +55,13 @@ class Statements:
                     coalesce(%(run_at)s::timestamptz, now() + %(delay)s * interval '1 second'),
                     now(), %(recurring_id)s, %(due)s, %(key)s, %(options)s)
             ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
-            RETURNING id, created_at, run_at"""
+            RETURNING id, {CREATED}, {RUN}"""
         self.insert_plain, self.insert = (
             {
                 False: insert,
                 True: f"""
             WITH written AS ({insert})
-            SELECT id, created_at, run_at, pg_notify(%(channel)s, %(payload)s) FROM written""",
+            SELECT id, created, run, pg_notify(%(channel)s, %(payload)s) FROM written""",
             }
             for insert in (plain, other)
         )
@@ -83,7 +88,8 @@ class Statements:
                                  ORDER BY key FOR UPDATE))"""
         self.by_keys = f"SELECT key, id FROM {job} WHERE key = ANY(%s)"
         self.draw_ids = (
-            f"SELECT nextval(pg_get_serial_sequence('{job}', 'id')), clock_timestamp()"
+            f"SELECT nextval(pg_get_serial_sequence('{job}', 'id')),"
+            f" (SELECT {in_microseconds('clock_timestamp()')})"
             " FROM generate_series(1, %s)"
         )
         self.copy = (

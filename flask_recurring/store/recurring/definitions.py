@@ -21,11 +21,13 @@ import msgspec
 import sqlalchemy as sa
 
 from ...definition import Definition, fingerprint
+from ...errors import ConfigurationError
 from ...schedule import Schedule, read_schedule
 from ..audit import APPLICATION, entries_of
 from ..hint import Hint, Topic
 from ..manifests import Manifests
 from ..pieces import pieces
+from ..text import first_unfit
 from .table import ORPHANED, RecurringTable, changed, columns, decoded, go_on
 
 CHUNK = 500
@@ -108,9 +110,20 @@ class Definitions(RecurringTable):
         with self._database.connect() as connection:
             return self._write_on(connection, definitions, author)
 
+    def _check_names(self, definitions: Sequence[Definition]) -> None:
+        codec = self._database.codec
+        for definition in definitions if codec is not None else ():
+            for what, name in (("id", definition.id), ("task", definition.task)):
+                if (unfit := first_unfit(name, codec)) is not None:
+                    raise ConfigurationError(
+                        f"the {what} {name!r} can't be kept: the database's encoding is {codec}, "
+                        f"which has no {unfit!r}; take another name, or a database in UTF8"
+                    )
+
     def _write_on(
         self, connection: sa.Connection, definitions: Sequence[Definition], author: _Author
     ) -> Declared:
+        self._check_names(definitions)
         wanted = {definition.id: (definition, definition.declared()) for definition in definitions}
         moment = self._database.clock(connection)
         differing, corrections = self._compare(connection, wanted, moment, author)

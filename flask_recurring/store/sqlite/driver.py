@@ -122,6 +122,12 @@ class SQLite:
 
     # -- connections
 
+    def codec(self, connection: sa.Connection) -> None:
+        return  # in every encoding of SQLite's there is room for everything
+
+    def carried_codec(self, connection: sa.Connection) -> None:
+        return
+
     def adopt(self, connection: sa.Connection, role: str, statement_timeout: float) -> None:
         driver = raw(connection)
         driver.execute(f"PRAGMA busy_timeout = {round(statement_timeout * 1000)}")
