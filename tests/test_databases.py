@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -35,6 +36,7 @@ from tests.applications import (
     wait_for_all,
     wait_for_job,
 )
+from tests.chaos.pgbouncer import PgBouncer
 from tests.postgres import Cluster, Server
 from tests.waiting import wait_for
 
@@ -172,6 +174,32 @@ def test_settings_of_the_database_change_nothing(
     use(Shop(apps, postgres_url, shared=shared), apps)
 
     assert "Trying again" not in caplog.text
+
+
+@pytest.mark.processes
+def test_settings_behind_a_pooler(
+    apps: Applications,
+    postgres: Server,
+    postgres_url: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where a session belongs to whoever comes next, so that hardly any of it can be set."""
+    database = sa.make_url(postgres_url).database
+    for setting, value in (SETTINGS["German dates"] | SETTINGS["client_encoding"]).items():
+        postgres.execute(f"ALTER DATABASE \"{database}\" SET {setting} = '{value}'")
+    with PgBouncer(postgres_url, tmp_path) as pooler:
+        wait_for(lambda: listens(pooler.port))
+        shop = Shop(apps, pooler.url, shared=False)
+        use(shop, apps)
+        assert "Trying again" not in caplog.text
+        binding_of(shop.app).stop_server()
+        store_of(shop.app).database.bare_engine.dispose()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 # -- encodings

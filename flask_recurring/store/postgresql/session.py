@@ -36,6 +36,7 @@ def begin_session(driver: psycopg.Connection[Any]) -> bool:
     """Set up a connection that was just opened; returns whether it is a pooler's."""
     pooled = is_pooled(driver)
     if pooled:
+        driver.rollback()  # what asked whether it is one: psycopg changes nothing in between
         driver.prepare_threshold = None
         # Of the transactions that psycopg begins.
         driver.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
