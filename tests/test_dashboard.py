@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from flask import Flask, Request
 
 from flask_recurring import Access, Decision, JobState, Scheduler
-from flask_recurring.dashboard import assets, blueprint, shared
+from flask_recurring.dashboard import assets, blueprint, jobs, shared
 from flask_recurring.dashboard.security import HEADERS
 from tests.dashboard import HTMX, Shop, open_shop
 
@@ -561,6 +561,26 @@ def test_what_did_not_change_is_not_sent_again(shop: Shop, path: str) -> None:
     shop.server(name="web-2")
     changed = shop.fragment(f"/hangfire{path}", **{"If-None-Match": first.headers["ETag"]})
     assert changed.status_code == 200
+
+
+def test_a_list_of_what_is_rare_says_how_far_it_looked(
+    small_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "LOOK", 5)
+    monkeypatch.setattr(jobs, "FURTHER", 20)
+    rare = small_shop.job(JobState.FAILED, task="rare", ago=100)
+    for number in range(10):
+        small_shop.job(JobState.FAILED, ago=number)
+    first = small_shop.client.get("/hangfire/jobs/failed?task=rare").text
+    assert "None of the 5 failed jobs that were looked through fits; there are more." in first
+    (further,) = {html.unescape(link) for link in Links(first).found if "before=" in link}
+    found = small_shop.client.get(further).text
+    assert f'id="job-{rare}"' in found
+    assert "looked through" not in found
+    # All that there are: nothing is said about a limit.
+    assert "looked through" not in small_shop.client.get("/hangfire/jobs/failed").text
+    none = small_shop.client.get("/hangfire/jobs/failed?task=none")
+    assert "Nothing matches" not in none.text
 
 
 def test_live_parts_are_compressed_and_whole_pages_are_not(shop: Shop) -> None:

@@ -9,11 +9,14 @@ from flask import Response, abort, request
 
 from ..binding import current_binding
 from ..job import JobState
-from ..store import Cursor, Page
+from ..store import LOOK, Cursor, Page
 from . import figures
 from . import notice as notices
 from .notice import Notice
 from .page import answer, wants_fragment
+
+FURTHER = 10 * LOOK
+"""Jobs that are looked at by who goes on looking: by a click, and not every two seconds."""
 
 STATES = {state.value.lower(): state for state in JobState}
 
@@ -76,6 +79,7 @@ def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
     binding = current_binding()
     wanted = Filter.read(state)
     before, after = wanted.cursor("before"), wanted.cursor("after")
+    look = LOOK if before is None and after is None else FURTHER
 
     def ask() -> Page:
         return binding.store.jobs.page(
@@ -86,6 +90,7 @@ def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
             before=before,
             after=after,
             limit=binding.settings.dashboard_page_size,
+            look=look,
         )
 
     page = figures.shared().get(wanted, ask)
@@ -94,6 +99,9 @@ def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
         at="jobs",
         wanted=wanted,
         page=page,
+        look=look,
+        # What was looked for with so much effort is not looked for again by itself.
+        finished=page.cut and look > LOOK,
         counts=figures.counts(),
         order=order(wanted),
         processing=figures.processing(),

@@ -28,6 +28,7 @@ from .failure import Failure, StoreUnavailable, StoreUnusable, describe
 from .hint import Hint, Topic
 from .jobs import Jobs
 from .link import Link
+from .listing import LOOK
 from .manifests import Manifests
 from .page import Cursor, Page
 from .queues import Queues
@@ -38,6 +39,7 @@ from .statistics import Minute, Statistics, Totals
 
 __all__ = [
     "APPLICATION",
+    "LOOK",
     "ROW_LINES",
     "Bookmark",
     "ConsoleBar",

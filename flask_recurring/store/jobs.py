@@ -13,7 +13,7 @@ from .count import Count
 from .database import Database
 from .hint import Hint
 from .insertion import Insertion
-from .listing import read
+from .listing import LOOK, read
 from .page import Cursor, Page
 from .text import is_storable
 from .types import is_id
@@ -64,21 +64,32 @@ class Jobs(Insertion, JobCommands):
         before: Cursor | None = None,
         after: Cursor | None = None,
         limit: int = 50,
+        look: int = LOOK,
     ) -> Page:
         """Part of a list. Waiting jobs come next-to-run first, running ones longest-running first,
-        all others newest first."""
+        all others newest first.
+
+        :param look: jobs that are looked at, at most, for a task's, for a queue's that are not
+            waiting, or for a recurring job's in one state. If it takes more, the page is ``cut``.
+        """
         filters = {"queue": queue, "task": task, "recurring_id": recurring_id}
         if not all(value is None or is_storable(value) for value in filters.values()):
             return Page([], None, None)
         with self._database.connect() as connection:
-            rows, more = self._listing.rows(connection, state, filters, before, after, limit)
+            rows, more, end, bounded = self._listing.rows(
+                connection, state, filters, before, after, limit, look
+            )
         items = [read(row) for row in rows]
+        cut = end is not None
         if not items:
-            return Page([], None, None)
+            # Who goes on looking, and finds nothing, can turn back.
+            if after is not None:
+                return Page([], older=after if bounded else None, newer=end, cut=cut)
+            return Page([], older=end, newer=before if bounded else None, cut=cut)
         first, last = (self._listing.cursor(state, filters, job) for job in (items[0], items[-1]))
         if after is not None:
-            return Page(items, older=last, newer=first if more else None)
-        return Page(items, older=last if more else None, newer=first if before else None)
+            return Page(items, older=last, newer=first if more else end, cut=cut)
+        return Page(items, older=last if more else end, newer=first if before else None, cut=cut)
 
     def counts(self) -> dict[JobState, Count]:
         """How many jobs are in each state, counted up to a cap."""

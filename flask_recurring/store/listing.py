@@ -8,7 +8,7 @@ stepped over to reach the other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -24,9 +24,56 @@ from .types import now
 LANES_AT_ONCE = 32
 """Lanes that one statement reads. Each is a branch of it, and planners take long over many."""
 
+LOOK = 5_000
+"""Jobs that are looked at for a list that is narrowed by what no index knows: a rare task's few
+jobs may lie behind millions of others, and an index of them would cost each job another write."""
+
+Condition = sa.ColumnElement[bool]
+
 WAITING_STATES = (JobState.ENQUEUED, JobState.SCHEDULED)
 ASCENDING_STATES = (*WAITING_STATES, JobState.PROCESSING)
 """Listed by rising time: the next to run first, and the one that has run for longest."""
+
+
+class Found(NamedTuple):
+    """A piece of a list."""
+
+    rows: Sequence[sa.Row[Any]]
+    more: bool
+    """Whether more follow, in the direction of reading."""
+    end: Cursor | None
+    """Where the look has ended, if none of the rest was looked at."""
+    bounded: bool
+    """Whether it looks at so many jobs only."""
+
+
+class _Way(NamedTuple):
+    """How a list is read: along which key, and in which direction."""
+
+    key: Sequence[sa.Column[Any]]
+    ascending: bool
+
+    def order(self, columns: Sequence[sa.ColumnElement[Any]]) -> list[sa.UnaryExpression[Any]]:
+        return [column.asc() if self.ascending else column.desc() for column in columns]
+
+    def beyond(self, cursor: Cursor | None) -> list[Condition]:
+        """After the place of a cursor; a cursor of another kind of list is none."""
+        if cursor is None or (len(self.key) > 1 and cursor.at is None):
+            return []
+        here, there = self._sides([cursor.at, cursor.id][-len(self.key) :])
+        return [here > there if self.ascending else here < there]
+
+    def until(self, end: Sequence[Any] | None) -> list[Condition]:
+        """No further than to this key."""
+        if end is None:
+            return []
+        here, there = self._sides(end)
+        return [here <= there if self.ascending else here >= there]
+
+    def _sides(self, values: Sequence[Any]) -> tuple[Any, Any]:
+        pairs = zip(values, self.key, strict=True)
+        there = [sa.literal(value, column.type) for value, column in pairs]
+        return sa.tuple_(*self.key), sa.tuple_(*there)
 
 
 class Listing:
@@ -71,71 +118,114 @@ class Listing:
         before: Cursor | None,
         after: Cursor | None,
         limit: int,
-    ) -> tuple[Sequence[sa.Row[Any]], bool]:
-        """Rows in the order of the list, and whether there are more in the direction of reading."""
-        ids = self._ids(connection, state, filters, before, after, limit + 1)
-        more = len(ids) > limit
-        ids = ids[:limit]
+        look: int = LOOK,
+    ) -> Found:
+        """Rows in the order of the list, from a place on in the direction of reading.
+
+        :param look: jobs that are looked at, at most, if the filters ask for what no index knows.
+        """
+        by = _sorted_by(state, filters)
+        key = [self._job.c[by], self._job.c.id] if by else [self._job.c.id]
+        ascending = (state in ASCENDING_STATES) != (after is not None)
+        way = _Way(key, ascending)
+        walks, rest = self._walks(connection, state, filters)
+        begin = way.beyond(after if after is not None else before)
+        end = None
+        bounded = bool(rest) and by != "started_at"  # of those that run there are few
+        if bounded:
+            end = self._end(connection, way, [[*walk, *begin] for walk in walks], look)
+        where = [*begin, *rest, *way.until(end)]
+        found = self._read(connection, way, [[*walk, *where] for walk in walks], limit + 1)
+        more = len(found) > limit
+        ids = [row[-1] for row in found[:limit]]
         if after is not None:
             ids.reverse()
-        if not ids:
-            return [], False
-        found = {
-            row.id: row for row in connection.execute(self.select().where(self._job.c.id.in_(ids)))
-        }
-        return [found[id] for id in ids if id in found], more
+        statement = self.select().where(self._job.c.id.in_(ids))
+        rows = {row.id: row for row in connection.execute(statement)} if ids else {}
+        return Found(
+            [rows[id] for id in ids if id in rows],
+            more,
+            None if end is None or more else Cursor(end[0] if by else None, end[-1]),
+            bounded,
+        )
 
-    def _ids(
-        self,
-        connection: sa.Connection,
-        state: JobState | None,
-        filters: Mapping[str, Any],
-        before: Cursor | None,
-        after: Cursor | None,
-        limit: int,
-    ) -> list[int]:
-        job = self._job.c
-        by = _sorted_by(state, filters)
-        key = [job[by], job.id] if by else [job.id]
-        ascending = (state in ASCENDING_STATES) != (after is not None)
-        cursor = after if after is not None else before
-        conditions = [job[name] == value for name, value in filters.items() if value is not None]
-        if cursor is not None:
-            place = [cursor.at, cursor.id] if by else [cursor.id]
-            if None not in place:
-                here = sa.tuple_(*key)
-                there = sa.tuple_(
-                    *(
-                        sa.literal(value, column.type)
-                        for value, column in zip(place, key, strict=True)
-                    )
-                )
-                conditions.append(here > there if ascending else here < there)
-        order = [column.asc() if ascending else column.desc() for column in key]
-        statement = sa.select(*key).where(*conditions).order_by(*order).limit(limit)
-        if state in WAITING_STATES and filters["recurring_id"] is None:
-            statement = statement.where(self._waiting, self._due[state])
-            rows: list[Any] = []
-            for lanes in pieces(self._lanes(connection, filters["queue"]), LANES_AT_ONCE):
-                branches = [
-                    statement.where(job.queue == queue, job.priority == priority).subquery()
-                    for queue, priority in lanes
-                ]
-                merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
-                by_key = [merged.c[column.name] for column in key]
-                order = [column.asc() if ascending else column.desc() for column in by_key]
-                rows += connection.execute(sa.select(*by_key).order_by(*order).limit(limit))
-            rows.sort(key=tuple, reverse=not ascending)
-            return [row[-1] for row in rows[:limit]]
+    def _walks(
+        self, connection: sa.Connection, state: JobState | None, filters: Mapping[str, Any]
+    ) -> tuple[list[list[Condition]], list[Condition]]:
+        """Which stretches of which indexes hold the list, and what is to be asked of each row."""
+        job, recurring_id, queue = self._job.c, filters["recurring_id"], filters["queue"]
+        rest = [job.task == filters["task"]] if filters["task"] is not None else []
+        of_queue = [job.queue == queue] if queue is not None else []
+        if recurring_id is not None:
+            walk: list[Condition] = [job.recurring_id == recurring_id]
+            if state is not None and not state.finished:
+                walk.append(job.finished_at.is_(None))
+            return [walk], [*rest, *of_queue, *self._in_state(state)]
         if state in WAITING_STATES:
-            statement = statement.where(self._waiting, self._due[state])
-        elif state is JobState.PROCESSING:
-            statement = statement.where(job.server_id.is_not(None))
-        elif state is JobState.AWAITING:
-            statement = statement.where(self._awaiting)
-        elif state is not None:
-            statement = statement.where(job.state == state.value, job.finished_at.is_not(None))
-        return [row[-1] for row in connection.execute(statement)]
+            lanes = self._lanes(connection, queue)
+            waiting = self._in_state(state)
+            return [
+                [*waiting, job.queue == queue, job.priority == priority]
+                for queue, priority in lanes
+            ], rest
+        return [self._in_state(state)], [*rest, *of_queue]
+
+    def _in_state(self, state: JobState | None) -> list[Condition]:
+        job = self._job.c
+        match state:
+            case None:
+                return []
+            case JobState.ENQUEUED | JobState.SCHEDULED:
+                return [self._waiting, self._due[state]]
+            case JobState.PROCESSING:
+                return [job.server_id.is_not(None)]
+            case JobState.AWAITING:
+                return [self._awaiting]
+        return [job.state == state.value, job.finished_at.is_not(None)]
+
+    def _end(
+        self, connection: sa.Connection, way: _Way, walks: Sequence[Sequence[Condition]], look: int
+    ) -> tuple[Any, ...] | None:
+        """The key up to which all walks together come by so many rows; None if they are done then.
+
+        All that lies before it, in the order of the list, is among these rows.
+        """
+        ends: list[tuple[Any, ...]] = []
+        share = max(1, look // max(1, len(walks)))
+        for some in pieces(walks, LANES_AT_ONCE):
+            branches = [
+                sa.select(sa.literal(number).label("walk"), *way.key)
+                .where(*walk)
+                .order_by(*way.order(way.key))
+                .offset(share - 1)
+                .limit(2)
+                .subquery()
+                for number, walk in enumerate(some)
+            ]
+            last: dict[int, tuple[Any, ...]] = {}
+            merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
+            found = [tuple(row) for row in connection.execute(sa.select(merged))]
+            for walk, *key in sorted(found, key=lambda row: row[1:], reverse=not way.ascending):
+                if walk in last:
+                    ends.append(last[walk])  # there is another one behind it
+                last[walk] = tuple(key)
+        return min(ends, default=None) if way.ascending else max(ends, default=None)
+
+    def _read(
+        self, connection: sa.Connection, way: _Way, walks: Sequence[Sequence[Condition]], limit: int
+    ) -> list[Any]:
+        """The first keys of all walks together."""
+        rows: list[Any] = []
+        statement = sa.select(*way.key).order_by(*way.order(way.key)).limit(limit)
+        if len(walks) == 1:
+            return list(connection.execute(statement.where(*walks[0])))
+        for some in pieces(walks, LANES_AT_ONCE):
+            branches = [statement.where(*walk).subquery() for walk in some]
+            merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
+            by_key = [merged.c[column.name] for column in way.key]
+            rows += connection.execute(sa.select(*by_key).order_by(*way.order(by_key)).limit(limit))
+        rows.sort(key=tuple, reverse=not way.ascending)
+        return rows[:limit]
 
     def counts(self, connection: sa.Connection) -> dict[JobState, Count]:
         """How many jobs are in each state, each counted up to the cap."""

@@ -46,3 +46,5 @@ class Page:
     """Further down the list: pass it as ``before``."""
     newer: Cursor | None
     """Back up the list: pass it as ``after``."""
+    cut: bool = False
+    """Whether there may be more that fits, and was not looked at: it is where the cursor leads."""

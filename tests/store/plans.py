@@ -90,6 +90,15 @@ class Plan:
             if one.table == table and one.index not in SMALL and one.reads_all
         ]
 
+    def rows_read(self, table: str) -> int:
+        """How many rows of the table, or entries of its indexes, were read (with log_analyze)."""
+        counts = ("Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck")
+        return sum(
+            int(sum(one.node.get(name, 0) for name in counts) * one.node["Actual Loops"])
+            for one in self.top
+            if one.table == table and "Scan" in one.kind
+        )
+
     def sorts(self, table: str) -> list[Step]:
         """The steps that sort what was read from the table."""
         return [one for one in self.top if one.kind in SORTS and one.reads(table)]

@@ -96,8 +96,8 @@ def expected(jobs: Sequence[Job], state: JobState | None, **filters: Any) -> lis
         by = lambda job: (job.started_at, job.id)  # noqa: E731
     else:
         by = lambda job: (job.finished_at, job.id)  # noqa: E731
-    waiting = state in (JobState.ENQUEUED, JobState.SCHEDULED)
-    return [job.id for job in sorted(chosen, key=by, reverse=not waiting)]
+    rising = state in (JobState.ENQUEUED, JobState.SCHEDULED, JobState.PROCESSING)
+    return [job.id for job in sorted(chosen, key=by, reverse=not rising)]
 
 
 def walk_down(store: Store, state: JobState | None, limit: int, **filters: Any) -> list[Page]:
@@ -390,3 +390,47 @@ def test_filters_that_no_name_can_equal(store: Store) -> None:
             assert store.jobs.page(state, queue=text).items == []
             assert store.jobs.page(state, task=text).items == []
             assert store.jobs.page(state, recurring_id=text).items == []
+
+
+@pytest.mark.parametrize("state", [None, *LISTED, JobState.AWAITING])
+@pytest.mark.parametrize(
+    "filters", [{"task": "rare"}, {"queue": "rare"}, {"recurring_id": "r", "task": "rare"}]
+)
+def test_what_is_rare_is_found_by_looking_on(
+    store: Store, state: JobState | None, filters: dict[str, str]
+) -> None:
+    """Each look sees some jobs only, and all together see all of them, in order, there and back."""
+    chance = random.Random(7)
+    states = list(JobState) if state is None else [state]
+    rows = []
+    for number in range(150):
+        rare = number % 31 == 0
+        one = chance.choice(states)
+        values = {"priority": number % 3, "queue": "ab"[number % 2], "recurring_id": "r"}
+        if rare:
+            values |= {name: "rare" for name in filters if name != "recurring_id"}
+        rows.append(row(one, base(one) + chance.randrange(40) * ONE, **values))
+    fill(store, rows)
+    wanted = expected(store.jobs.page(None, limit=500).items, state, **filters)
+    look: dict[str, Any] = {"limit": 3, "look": 20, **filters}
+
+    pages = [store.jobs.page(state, **look)]
+    while pages[-1].older is not None:
+        pages.append(store.jobs.page(state, before=pages[-1].older, **look))
+    assert ids(pages) == wanted
+    if state is not JobState.PROCESSING and (state, filters) not in WAITING_IN_A_QUEUE:
+        assert pages[0].cut
+        assert len(pages) > 5
+    assert not pages[-1].cut
+
+    last = pages[-1]
+    back = [last]
+    while back[-1].newer is not None:
+        back.append(store.jobs.page(state, after=back[-1].newer, **look))
+    assert ids(list(reversed(back))) == wanted
+
+
+WAITING_IN_A_QUEUE = [
+    (state, {"queue": "rare"}) for state in (JobState.ENQUEUED, JobState.SCHEDULED)
+]
+"""Which an index knows."""

@@ -221,6 +221,33 @@ def read_list(
 
 STATES = [None, *JobState]
 
+RARE: list[dict[str, str]] = [
+    {"task": "rare"},
+    {"queue": "rare"},
+    {"recurring_id": "nightly", "task": "rare"},
+    {"recurring_id": "nightly", "queue": "rare"},
+]
+
+
+def test_what_is_rare_is_looked_for_in_few_rows(database: Database, phase: str) -> None:
+    """On a connection of the application's pool, as the dashboard asks."""
+    if phase != "many rows and fresh figures":
+        return
+    look = 1_000
+    with database.connect() as connection:
+        watch = Watch(connection)
+        watch.driver.execute("SET auto_explain.log_analyze = on")
+        for state in STATES:
+            for given in RARE:
+                filters = {"queue": None, "task": None, "recurring_id": None} | given
+                with watch.plans() as plans:
+                    found = Listing(database).rows(connection, state, filters, None, None, 50, look)
+                assert not found.rows
+                read = sum(plan.rows_read("job") for plan in plans)
+                few = MANY // 40 if state is JobState.PROCESSING else 0
+                assert read <= 3 * look + few, (state, given, [str(plan) for plan in plans])
+        connection.invalidate()
+
 
 def test_listing(database: Database, worker: Worker, watch: Watch, phase: str) -> None:
     for state in STATES:
