@@ -18,6 +18,23 @@ from typing import Any, NoReturn, TypeVar
 T = TypeVar("T")
 
 
+class Forks:
+    """Counts the forks that lead to this process: it is another one when the number is.
+
+    To ask the system for the process's id costs a run more than to look here.
+    """
+
+    count = 0
+
+
+def _forked() -> None:
+    Forks.count += 1
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
+
+
 def leave(error: BaseException | None) -> NoReturn:
     """End this process: with 0 after a return, what ``sys.exit`` was given, or 1 and a traceback.
 
@@ -48,9 +65,9 @@ def _exit_code(error: BaseException | None) -> int:
 
 async def without_children(coroutine: Coroutine[Any, Any, T]) -> T:
     """Await it; a child that it forks does not come back to the event loop, which it shares."""
-    process = os.getpid()
+    forks = Forks.count
     try:
         return await coroutine
     finally:
-        if os.getpid() != process:
+        if Forks.count != forks:
             leave(sys.exception())

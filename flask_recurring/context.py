@@ -142,12 +142,6 @@ class JobContext:
             self._reason = reason
         self._event().set()
 
-    @property
-    def stop_request(self) -> tuple[str | None, bool]:
-        """Why the run was asked to stop, if it was, and whether it has noticed. For the server:
-        to read this is not to notice."""
-        return self._reason, self._noticed
-
     def _notice(self) -> bool:
         """Whether the run was asked to stop. From now on it knows."""
         if self._reason is None:

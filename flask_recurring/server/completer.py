@@ -8,12 +8,12 @@ and changes nothing.
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable
 
+from ..child import Forks
 from ..console import Console
 from ..log import logger
 from ..store import Entry, Failure, Link, Store, Tally
@@ -52,7 +52,7 @@ class Completer:
     def __init__(
         self, store: Store, link: Link, stock: Stock, server_id: Callable[[], int]
     ) -> None:
-        self._process = os.getpid()
+        self._forks = Forks.count
         self._store = store
         self._link = link
         self._stock = stock
@@ -88,7 +88,7 @@ class Completer:
 
     def wrote(self, console: Console, *, much: bool) -> None:
         """Note that something was written in a console."""
-        if os.getpid() != self._process:
+        if Forks.count != self._forks:
             return  # A child that a job forked: nobody takes it there, and the locks may be held.
         self._consoles.append(console)
         waiting = len(self._consoles)

@@ -24,7 +24,8 @@ def failure_of(
     :param late: it came back after its time limit. Then it did not succeed, whether it looked or
         not: what it did later than that is what the limit was set against.
     """
-    reason, noticed = context.stop_request
+    # Past ``cancel_reason``: to ask for that is to notice.
+    reason, noticed = context._reason, context._noticed
     cut_short = noticed or isinstance(error, JobCancelled)
     if reason == DELETED and (cut_short or error is None):
         return Outcome.CANCELLED, error or JobCancelled(DELETED)

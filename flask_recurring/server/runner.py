@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC
-from os import getpid
 from typing import Any
 
 import msgspec
 
 from ..arguments import encode_result
 from ..chance import chance
-from ..child import leave
+from ..child import Forks, leave
 from ..console import Console, current_console
 from ..context import FindPrevious, JobContext, current_context
 from ..errors import ConfigurationError, JobCancelled
@@ -60,7 +59,7 @@ class Runner:
         time_limit_set: Callable[[JobContext, float], None],
         find_previous: FindPrevious | None = None,
     ) -> None:
-        self._process = getpid()
+        self._forks = Forks.count
         self._workload = workload
         self._stock = stock
         self._completer = completer
@@ -119,7 +118,7 @@ class Runner:
                     returned = task.run(context, args, kwargs)
                 finally:
                     # A child that the job forked goes no further: what comes is its parent's.
-                    if getpid() != self._process:
+                    if Forks.count != self._forks:
                         leave(sys.exception())
         except BaseException as error:
             # All of them: a job that calls sys.exit has failed, and the worker goes on.
