@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,6 +28,7 @@ from flask_recurring import (
     Scheduler,
     StoreUnusable,
 )
+from flask_recurring.store import NewJob
 from tests.applications import (
     Applications,
     binding_of,
@@ -174,6 +176,36 @@ def test_settings_of_the_database_change_nothing(
     use(Shop(apps, postgres_url, shared=shared), apps)
 
     assert "Trying again" not in caplog.text
+
+
+def test_key_that_is_being_taken_in_a_serializable_database(
+    apps: Applications, postgres: Server, postgres_url: str
+) -> None:
+    database = sa.make_url(postgres_url).database
+    postgres.execute(
+        f"ALTER DATABASE \"{database}\" SET default_transaction_isolation = 'serializable'"
+    )
+    shop = Shop(apps, postgres_url, shared=True)
+    store = store_of(shop.app)
+    found: list[int] = []
+
+    def enqueue() -> None:
+        with shop.app.app_context():
+            found.append(shop.echo.options(key="one").enqueue("x", MOMENT).id)
+
+    with shop.app.app_context(), store.database.begin() as connection:
+        other = NewJob("echo", '[["x"],{}]', key="one")
+        (first,) = store.database.driver.insert_many(connection, [other])
+        thread = threading.Thread(target=enqueue)
+        thread.start()
+        wait_for(
+            lambda: postgres.execute(
+                "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = %s",
+                [database],
+            )
+        )
+    thread.join(10)
+    assert found == [first]
 
 
 @pytest.mark.processes

@@ -41,6 +41,10 @@ WORDS = {
         "The database is held by others",
         "They kept what was needed for too long. This page tries again by itself.",
     ),
+    Failure.CONFLICT: Words(
+        "The database gave way to others",
+        "They were changing the same. This page tries again by itself.",
+    ),
     Failure.SLOW: Words(
         "The database took too long",
         "It did not answer in time. This page tries again by itself.",

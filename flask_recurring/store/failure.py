@@ -27,6 +27,8 @@ class Failure(enum.Enum):
     """There is no room left, on its disk or for another connection."""
     BUSY = enum.auto()
     """Others held for too long what was to be written."""
+    CONFLICT = enum.auto()
+    """It came in the way of another's transaction, and nothing of it was done: again, then."""
     SLOW = enum.auto()
     """The answer, or a connection, took too long."""
     MISSING = enum.auto()
@@ -67,7 +69,10 @@ class Failure(enum.Enum):
 
 
 _PASSING = frozenset(
-    {Failure.UNREACHABLE, Failure.READ_ONLY, Failure.FULL, Failure.BUSY, Failure.SLOW}
+    {
+        *(Failure.UNREACHABLE, Failure.READ_ONLY, Failure.FULL),
+        *(Failure.BUSY, Failure.CONFLICT, Failure.SLOW),
+    }
 )
 
 _WORDS = {
@@ -75,6 +80,7 @@ _WORDS = {
     Failure.READ_ONLY: "the job database takes no writes: {}",
     Failure.FULL: "the job database has no room left: {}",
     Failure.BUSY: "the job database is held by another process: {}",
+    Failure.CONFLICT: "the job database gave way to another transaction: {}",
     Failure.SLOW: "the job database took too long: {}",
     Failure.MISSING: (
         "the jobs' tables are not in the database, or not all of them: {}; "
@@ -163,7 +169,7 @@ _CLASSES = {
     "22": Failure.DATA,
     "23": Failure.DATA,
     "28": Failure.UNREACHABLE,  # who one says to be is not believed
-    "40": Failure.BUSY,
+    "40": Failure.CONFLICT,
     "53": Failure.FULL,
     "54": Failure.DATA,
     "57": Failure.UNREACHABLE,

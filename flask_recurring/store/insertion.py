@@ -14,6 +14,7 @@ from ..errors import ArgumentError
 from ..job import Job, JobState
 from .database import Database
 from .driver import NewJob
+from .failure import Failure, StoreUnavailable
 from .hint import Hint, Topic
 from .keys import Keys
 from .listing import Listing, read
@@ -47,8 +48,15 @@ class Insertion:
         hint = _hint(job)
         row = None
         while row is None:
-            with self._database.lend() as lent:
-                row = self._database.driver.insert_over(lent, job, hint)
+            try:
+                with self._database.lend() as lent:
+                    row = self._database.driver.insert_over(lent, job, hint)
+            except StoreUnavailable as error:
+                # An application's connection may be serializable, and then not even a taken key
+                # is told as such at once. Each time another one has got on.
+                if error.failure is not Failure.CONFLICT:
+                    raise
+                continue
             if row is None and (found := self._holder(job)) is not None:
                 return found
         if hint is not None:

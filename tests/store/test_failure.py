@@ -76,7 +76,7 @@ def test_no_connection_of_the_pool_is_free_in_time(database_url: str) -> None:
         ("SET ROLE pg_monitor", Failure.FORBIDDEN, StoreUnusable),
         ("DO $$BEGIN RAISE disk_full; END$$", Failure.FULL, StoreUnavailable),
         ("DO $$BEGIN RAISE data_corrupted; END$$", Failure.DAMAGED, StoreUnusable),
-        ("DO $$BEGIN RAISE deadlock_detected; END$$", Failure.BUSY, StoreUnavailable),
+        ("DO $$BEGIN RAISE deadlock_detected; END$$", Failure.CONFLICT, StoreUnavailable),
     ],
     ids=lambda value: value.name if isinstance(value, Failure) else "",
 )
