@@ -1,7 +1,7 @@
 """Deleting rows that have been kept for long enough, in chunks.
 
-A step looks at the next rows in the order of the primary key, and deletes those of them that are
-old. So it reads and locks a bounded number of rows, however many there are and whatever the planner
+A step takes the next rows in the order of the primary key, and deletes those of them that are old.
+So it reads and locks a bounded number of rows, however many there are and whatever the planner
 thinks of them. The next step goes on behind them: it does not walk again over what was deleted and
 is not vacuumed yet.
 """
@@ -49,28 +49,23 @@ class Expiry:
         return self._chunk.take(lambda rows: self._step(connection, rows))
 
     def _step(self, connection: sa.Connection, limit: int) -> bool:
-        start = self._after
-        beyond = [] if start is None else [self._tuple() > self._tuple(start)]
-        rows = connection.execute(
+        beyond = [] if self._after is None else [self._tuple() > self._tuple(self._after)]
+        last = connection.execute(
             sa.select(*self._key, self._old.label("old"))
             .where(*beyond)
             .order_by(*self._key)
-            .limit(limit)
-        ).all()
-        old = [tuple(row)[:-1] for row in rows if row.old]
-        if old:
-            statement = sa.delete(self._table).where(
-                *beyond, self._tuple() <= self._tuple(old[-1]), self._old
-            )
-            with self._database.driver.writing(connection):
-                connection.execute(statement)
-        if len(rows) == limit and (rows[-1].old or not self._by_age):
-            self._after = tuple(rows[-1])[:-1]
+            .offset(limit - 1)
+            .limit(1)
+        ).first()
+        end = None if last is None else tuple(last)[:-1]
+        upto = [] if end is None else [self._tuple() <= self._tuple(end)]
+        with self._database.driver.writing(connection):
+            connection.execute(sa.delete(self._table).where(*beyond, *upto, self._old))
+        if last is not None and (last.old or not self._by_age):
+            self._after = end
             return True
         if not self._by_age:
             self._after = None
-        elif old:
-            self._after = old[-1]
         return False
 
     def _tuple(self, values: Sequence[Any] | None = None) -> Any:
