@@ -102,6 +102,7 @@ class Runner:
         current_console.set(console)
         options: dict[str, Any] = {}
         limit: float | None = None
+        end: Success | Setback
         try:
             if job.options is not None:
                 options = msgspec.json.decode(job.options)
@@ -124,7 +125,12 @@ class Runner:
             # All of them: a job that calls sys.exit has failed, and the worker goes on.
             end = self._end(run, console, options, limit, error, None)
         else:
-            end = self._end(run, console, options, limit, None, returned)
+            if returned is None and limit is None and context._reason is None:
+                # Most are so: there is nothing to decide, and nothing to keep.
+                finished = time.monotonic()
+                end = Success(job.id, job.claim, started, finished, None, job.task, job.waited)
+            else:
+                end = self._end(run, console, options, limit, None, returned)
         # Handed over before it counts as ended: a server that stops waits for those that run.
         if isinstance(end, Success):
             self._completer.succeeded(end)

@@ -292,7 +292,10 @@ def test_end_that_cant_be_told_is_a_failure_with_a_reason(
 # -- exceptions from outside, and threads that die
 
 
-PARTS = ["worker-0", "claimer", "completer", "control", "listener", "supervisor"]
+PARTS = [
+    *("worker-0", "claimer", "completer", "control"),
+    *("heartbeat", "maintenance", "listener", "supervisor"),
+]
 
 
 class Struck(BaseException):
