@@ -14,6 +14,10 @@ from .failure import Failure
 LARGEST = 5_000
 FIRST = 1_000
 
+WORTHWHILE = 250
+"""Rows below which a chunk is slow for other reasons: on a machine that is busy, each statement of
+it waits its turn, however few they are. Only one that the database gave up makes it smaller."""
+
 QUICK, SLOW = 0.05, 0.2
 """Seconds: after less than the one the next chunk is larger, after more than the other smaller."""
 
@@ -42,7 +46,7 @@ class ChunkSize:
             return True
         took = time.monotonic() - before
         if took > SLOW:
-            self.rows = max(1, self.rows // 2)
+            self.rows = max(min(self.rows, WORTHWHILE), self.rows // 2)
         elif took < QUICK:
             self.rows = min(LARGEST, self.rows * 2)
         return more

@@ -8,11 +8,13 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from flask_recurring.store import Database, Store, create_engine
 from flask_recurring.store import chunk as chunks
+from flask_recurring.store.chunk import ChunkSize
 from flask_recurring.store.expiry import Expiry
 from tests.store.conftest import Hire
 from tests.store.samples import change, new_job, postgresql_only, row_count, write_rows
@@ -161,3 +163,33 @@ def test_a_server_that_holds_a_job_and_a_list_that_is_in_use_stay(
         assert not expiry.delete_some(connection)
     assert row_count(store, tables.server) == 2
     assert row_count(store, tables.manifest) == 1
+
+
+def test_a_chunk_has_the_size_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    chunk = ChunkSize()
+    moment = [0.0]
+    monkeypatch.setattr("flask_recurring.store.chunk.time.monotonic", lambda: moment[0])
+
+    def taking(seconds: float) -> int:
+        def work(rows: int) -> bool:
+            moment[0] += seconds
+            return True
+
+        assert chunk.take(work)
+        return chunk.rows
+
+    def given_up(rows: int) -> bool:
+        raise sa.exc.OperationalError("", None, psycopg.errors.QueryCanceled())
+
+    assert taking(0.1) == chunks.FIRST
+    assert max(taking(0.01) for _ in range(20)) == chunks.LARGEST
+    # A busy machine doesn't make it as small as that nothing gets done.
+    assert min(taking(5.0) for _ in range(20)) == chunks.WORTHWHILE
+    sizes = []
+    while chunk.rows > 1:
+        assert chunk.take(given_up)
+        sizes.append(taking(5.0))
+    assert sizes == [31, 3, 1]
+    with pytest.raises(sa.exc.OperationalError):
+        chunk.take(given_up)
+    assert taking(0.01) == 2
