@@ -16,7 +16,7 @@
     all.checked = selected > 0 && selected === rows.length;
     all.indeterminate = selected > 0 && selected < rows.length;
     bar.parentElement.classList.toggle("is-on", selected > 0);
-    bar.querySelector("[data-bulk-count]").textContent = `${selected} selected`;
+    bar.querySelector("[data-bulk-count]").textContent = String(selected);
   }
 
   document.addEventListener("click", (event) => {

@@ -7,6 +7,8 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
+from importlib.resources import files
 
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Response, sync_playwright
 
@@ -32,6 +34,9 @@ document.addEventListener("securitypolicyviolation", (event) => console.error(
   `Content-Security-Policy: ${event.effectiveDirective} forbids ${event.blockedURI}` +
   ` (${event.sourceFile}:${event.lineNumber})`));
 """
+
+
+AXE_RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
 class BrowserUnavailable(RuntimeError):
@@ -80,6 +85,26 @@ def chromium_running() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
         stack.callback(browser.close)
         yield browser
+
+
+@cache
+def _axe() -> str:
+    """axe-core's own script, which this package carries."""
+    return (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+def barriers(page: Page) -> list[str]:
+    """What axe-core finds wrong with a page for those who don't see it, or not well, or don't use a
+    mouse: the rule that is broken and where."""
+    page.evaluate(_axe())
+    found = page.evaluate(
+        "rules => axe.run(document, {runOnly: rules, resultTypes: ['violations']})", AXE_RULES
+    )
+    return [
+        f"{violation['id']}: {node['target']}"
+        for violation in found["violations"]
+        for node in violation["nodes"]
+    ]
 
 
 class PageWatch:

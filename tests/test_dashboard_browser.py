@@ -13,8 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from flask_recurring import AllowAll, JobContext, JobState, Scheduler
 from tests.browser import PageWatch
-from tests.site import POLL, Site, check_width, hold_first, open_site, served
-from tests.test_dashboard import HOSTILE, PAGES, fill
+from tests.site import POLL, Site, hold_first, open_site, served
+from tests.test_dashboard import HOSTILE, fill
 
 pytestmark = pytest.mark.browser
 
@@ -23,23 +23,6 @@ pytestmark = pytest.mark.browser
 def site(sqlite_url: str) -> Iterator[Site]:
     with open_site(sqlite_url) as opened:
         yield opened
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 820, 1360])
-def test_every_page_fits_and_breaks_no_rule(
-    site: Site, page: Page, scheme: str, width: int
-) -> None:
-    site.shop.recurring(HOSTILE)
-    jobs = fill(site.shop)
-    site.shop.job(JobState.FAILED, error="x" * 300, task="a_very_long_name." * 6)
-    page.on("dialog", lambda dialog: pytest.fail(f"a page opened a dialog: {dialog.message}"))
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.set_viewport_size({"width": width, "height": 740})
-    for path in (*PAGES, *(f"/hangfire/jobs/details/{job}" for job in jobs.values())):
-        page.goto(site.url + path)
-        expect(page.locator("#theme")).to_be_visible()
-        check_width(page)
 
 
 def test_a_part_is_asked_for_again_and_not_sent_again(site: Site, page: Page) -> None:

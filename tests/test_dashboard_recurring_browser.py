@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from flask_recurring import JobState
 from tests.browser import PageWatch
-from tests.site import Site, check_width, hold_first, open_site
+from tests.site import Site, hold_first, open_site
 
 pytestmark = pytest.mark.browser
 
@@ -44,19 +44,6 @@ def type_into(page: Page, field: str, text: str) -> None:
     box = page.locator(f"#f-{field}")
     box.select_text()
     page.keyboard.type(text)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 820, 1360])
-def test_they_fit_and_break_no_rule(site: Site, page: Page, scheme: str, width: int) -> None:
-    fill(site)
-    wrong = EDIT + "&cron=" + "61x" * 40 + "&timezone=" + "M" * 80 + "&queue=%3Cb%3E"
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-    page.set_viewport_size({"width": width, "height": 740})
-    for path in (DETAILS, EDIT, wrong):
-        page.goto(site.url + path)
-        expect(page.locator("#theme")).to_be_visible()
-        check_width(page)
 
 
 def test_a_bar_tells_by_mouse_and_by_keyboard_and_leads_to_its_job(site: Site, page: Page) -> None:
