@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, cast
 
 import sqlalchemy as sa
@@ -17,16 +17,14 @@ from .server import Server, ServerConfig, Workload
 from .server.janitor import Retention
 from .settings import Settings
 from .settings.database_url import normalise
-from .store import Database, NewJob, Store, StoreUnavailable, create_engine, in_memory
+from .store import Database, NewJob, Store, begin_at_savepoints, create_engine, in_memory
 from .version import VERSION
 
 if TYPE_CHECKING:
-    import sqlite3
-
     from flask_sqlalchemy import SQLAlchemy
-    from sqlalchemy.orm import Session
 
     from .extension import Scheduler
+    from .store.session import SessionJobs
     from .task import SomeSession
 
 EXTENSION = "recurring"
@@ -34,9 +32,6 @@ EXTENSION = "recurring"
 
 BINDING = "recurring.binding"
 """Key of its binding, likewise."""
-
-UNTOLD = "flask_recurring.untold"
-"""Key, in a session's info, of the jobs whose commit is still to be told of in this process."""
 
 RELOAD_GRACE = 0.1
 """Seconds that runs have to end, and then to notice that they are to stop, when the development
@@ -57,6 +52,11 @@ class Binding:
         self._store: Store | None = None
         self._lock = threading.RLock()
         self.declarations = Declarations(scheduler, self.ready_store, app.name)
+        if "sqlalchemy" in app.extensions:
+            # Now, so that no savepoint comes before.
+            with app.app_context():
+                for engine in app.extensions["sqlalchemy"].engines.values():
+                    begin_at_savepoints(engine)
 
     @property
     def authorization(self) -> tuple[Callable[..., Any], ...]:
@@ -134,71 +134,23 @@ class Binding:
 
     # -- writing jobs
 
-    def write(self, jobs: Sequence[NewJob], session: SomeSession | None) -> list[Job]:
-        """Write jobs: by themselves, or within the session's transaction."""
+    def write(self, job: NewJob, session: SomeSession | None) -> Job:
+        """Write one job: by itself, or within the session's transaction."""
         if session is None:
-            store = self.ready_store()
-            return [store.jobs.insert(job) for job in jobs]
-        store = self.store
-        own = cast("Session", session() if callable(session) else session)
-        bind = own.get_bind(clause=sa.insert(store.database.tables.job))
-        self._check_same_database(bind.engine)
-        if not store.database.prepared:
-            self._check_tables(own, bind.engine)
-            store.prepare()
+            return self.ready_store().jobs.insert(job)
+        return self._within(session).write(job)
 
-        def execute(statement: sa.Executable) -> sa.Result[Any]:
-            return own.execute(statement, bind_arguments={"bind": bind})
+    def write_many(self, jobs: Iterable[NewJob], session: SomeSession | None) -> list[int]:
+        """Write any number of jobs, likewise; returns their ids in order."""
+        if session is None:
+            return self.ready_store().jobs.insert_many(jobs)
+        return self._within(session).write_many(jobs)
 
-        written = store.jobs.insert_within(execute, jobs)
-        self._tell_after_commit(own, jobs)
-        return written
+    def _within(self, session: SomeSession) -> SessionJobs:
+        # Who has a session has loaded SQLAlchemy's ORM; for all others that is a long way to go.
+        from .store.session import SessionJobs
 
-    def _tell_after_commit(self, session: Session, jobs: Sequence[NewJob]) -> None:
-        """Other processes hear of it from the database when it commits; this one, from here."""
-        untold: list[NewJob] | None = session.info.get(UNTOLD)
-        if untold is None:
-            # One listener for the life of the session, however much it enqueues.
-            session.info[UNTOLD] = untold = []
-            sa.event.listen(session, "after_commit", self._committed)
-            sa.event.listen(session, "after_rollback", self._rolled_back)
-        untold.extend(jobs)
-
-    def _committed(self, session: Session) -> None:
-        if not session.in_nested_transaction():
-            jobs, session.info[UNTOLD][:] = list(session.info[UNTOLD]), []
-            self.store.jobs.told(jobs)
-
-    def _rolled_back(self, session: Session) -> None:
-        session.info[UNTOLD].clear()
-
-    def _check_tables(self, session: Session, engine: sa.Engine) -> None:
-        """Refuse to wait for what can't come: SQLite makes no tables while a transaction is open,
-        and this one stays open until they are made."""
-        if engine.dialect.name != "sqlite":
-            return
-        connection = session.connection(bind_arguments={"bind": engine})
-        driver = cast("sqlite3.Connection", connection.connection.dbapi_connection)
-        table = self.store.database.tables.job.name
-        if driver.in_transaction and not sa.inspect(connection).has_table(table):
-            raise StoreUnavailable(
-                "the jobs' tables are not there yet, and SQLite can't make them while the "
-                "session's transaction is open: run 'flask recurring init-db' first"
-            )
-
-    def _check_same_database(self, engine: sa.Engine) -> None:
-        mine, theirs = self.store.database.engine.url, engine.url
-        if mine.host is None and mine.database is None:
-            return  # a connection factory: only it knows where it connects to
-        place = [
-            (url.get_backend_name(), url.host, url.port, url.database) for url in (mine, theirs)
-        ]
-        if place[0] != place[1]:
-            raise ConfigurationError(
-                "the session belongs to another database "
-                f"({theirs.render_as_string(hide_password=True)}) than the jobs "
-                f"({mine.render_as_string(hide_password=True)}), so one transaction can't hold both"
-            )
+        return SessionJobs(self.store.database, self.store.jobs, session)
 
     # -- definitions
 

@@ -329,14 +329,12 @@ class Scheduler:
     def enqueue_many(self, calls: Iterable[Call], session: SomeSession | None = None) -> list[int]:
         """Enqueue any number of calls, all or none; returns their jobs' ids in order.
 
-        :param calls: any iterable of ``task.call(…)``; it is read as it is written.
+        :param calls: any iterable of ``task.call(…)``. It is read to its end before anything is
+            written, and may enqueue and use the database itself. What is more than some megabytes
+            waits in a temporary file.
         :param session: enqueue within this session's transaction.
         """
-        binding = self.binding
-        jobs = (_new(call) for call in calls)
-        if session is not None:
-            return [job.id for job in binding.write(list(jobs), session)]
-        return binding.ready_store().jobs.insert_many(jobs)
+        return self.binding.write_many((_new(call) for call in calls), session)
 
     def get_job(self, id: int) -> Job | None:
         """The job as it stands, or None if there is none with this id (any more)."""
@@ -388,7 +386,7 @@ class Scheduler:
 
     def write(self, job: NewJob, session: SomeSession | None) -> Job:
         """Write a job that a task made. Used by ``Task``."""
-        return self.binding.write([job], session)[0]
+        return self.binding.write(job, session)
 
     def _task(self, task: Task[P, R] | str) -> Task[P, R]:
         if isinstance(task, Task):

@@ -160,6 +160,7 @@ class Cluster(Server):
             "max_connections": 200,
             "wal_level": "minimal",
             "max_wal_senders": 0,
+            "max_prepared_transactions": 10,
             **({} if durable else FORGETFUL),
             **(options or {}),
         }

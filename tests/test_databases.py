@@ -195,7 +195,7 @@ def test_key_that_is_being_taken_in_a_serializable_database(
 
     with shop.app.app_context(), store.database.begin() as connection:
         other = NewJob("echo", '[["x"],{}]', key="one")
-        (first,) = store.database.driver.insert_many(connection, [other])
+        first = store.jobs.write(connection, other).id
         thread = threading.Thread(target=enqueue)
         thread.start()
         wait_for(

@@ -35,6 +35,7 @@ from .queues import Queues
 from .recurring import Bookmark, Order, Recurring, RecurringPage
 from .rescue import Rescue
 from .servers import Lease, NewServer, ServerInfo, Servers
+from .sqlite.savepoints import begin_at_savepoints
 from .statistics import Minute, Statistics, Totals
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "Tally",
     "Topic",
     "Totals",
+    "begin_at_savepoints",
     "create_engine",
     "describe",
     "entry_lines",

@@ -9,14 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
 from .claim import LOST_LIMIT, Claimed, Lane, Survey
 from .completion import Setback, Success
-from .hint import Hint
+from .hint import Hint, Topic
+
+if TYPE_CHECKING:
+    from .spool import Chunk
+
+SOON = 2.0
+"""Seconds: a job that is due later than this is found by the next poll in time, without a hint."""
 
 
 class NewJob(NamedTuple):
@@ -39,6 +45,18 @@ class NewJob(NamedTuple):
     def plain(self) -> bool:
         """Whether it is to run now, and has no more than task, arguments, queue and priority."""
         return self[4:] == (None, 0.0, None, None, None, None, False)
+
+    @property
+    def hint(self) -> Hint | None:
+        """The hint that it is worth: none if it runs so much later that polls will find it."""
+        wait = self.delay
+        if self.run_at is not None:
+            # By this host's clock, which may be wrong: then a poll finds the job, a little late.
+            wait = (self.run_at - datetime.now(UTC)).total_seconds()
+        if wait > SOON:
+            return None
+        topic = Topic.LATER if wait > 0 else Topic.TICK if self.due is not None else Topic.JOB
+        return Hint(topic, self.queue, self.priority)
 
 
 class Due(NamedTuple):
@@ -169,10 +187,11 @@ class Driver(Protocol):
     def insert_over(self, lent: Any, job: NewJob, hint: Hint | None) -> Any:
         """As ``insert``, over a connection that ``Database.lend`` gave."""
 
-    def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
+    def insert_many(self, connection: sa.Connection, chunk: Chunk) -> list[int]:
         """Write jobs and return their ids in the same order; a taken key gives its job's id.
 
-        Call it within a transaction.
+        Call it within a transaction. The connection may be the application's own, over another
+        driver than this package's.
         """
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
@@ -220,9 +239,6 @@ class Driver(Protocol):
         """
 
     # -- hints
-
-    def announcement(self, hint: Hint) -> sa.Executable | None:
-        """The statement that sends a hint with the transaction it is executed in, if one does."""
 
     def announce(self, connection: sa.Connection, hint: Hint) -> None:
         """Send a hint to other processes; at once, or with the transaction if one is open."""

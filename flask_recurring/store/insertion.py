@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any, cast
 
 import sqlalchemy as sa
@@ -15,17 +14,12 @@ from ..job import Job, JobState
 from .database import Database
 from .driver import NewJob
 from .failure import Failure, StoreUnavailable
-from .hint import Hint, Topic
+from .hint import Hint
 from .keys import Keys
 from .listing import Listing, read
+from .spool import Spool
 from .text import first_unfit, fitted
 from .types import now
-
-CHUNK = 5_000
-"""Jobs that are written at once, of any number."""
-
-SOON = 2.0
-"""Seconds: a job that is due later than this is found by the next poll in time, without a hint."""
 
 
 class Insertion:
@@ -45,7 +39,7 @@ class Insertion:
         """
         if self._database.codec is not None:
             job = fitting(job, self._database.codec)
-        hint = _hint(job)
+        hint = job.hint
         row = None
         while row is None:
             try:
@@ -65,42 +59,44 @@ class Insertion:
 
     def insert_many(self, jobs: Iterable[NewJob]) -> list[int]:
         """Write all of them, or none if one of them is refused; returns their ids in order."""
-        ids: list[int] = []
-        hints: set[Hint] = set()
         codec = self._database.codec
-        source = iter(jobs) if codec is None else (fitting(job, codec) for job in jobs)
-        chunk = list(islice(source, CHUNK))
-        if not chunk:
+        with Spool(jobs if codec is None else (fitting(job, codec) for job in jobs)) as spool:
+            if not spool:
+                return []
+            with self._database.begin() as connection:
+                ids = self.write_many(connection, spool)
+            self.tell(spool.hints)
             return ids
-        with self._database.begin() as connection:
-            while chunk:
-                ids += self._database.driver.insert_many(connection, chunk)
-                hints |= _hints(chunk)
-                chunk = list(islice(source, CHUNK))
-            for hint in hints:
-                self._database.driver.announce(connection, hint)
-        for hint in hints:
-            self._tell(hint)
+
+    def write(self, connection: sa.Connection, job: NewJob) -> Job:
+        """Write one job by somebody else's transaction, which tells other processes of it."""
+        if self._database.carried_codec is not None:
+            job = fitting(job, self._database.carried_codec)
+        new = self._insert_by(connection.execute, job)
+        if (hint := job.hint) is not None:
+            self._announce(connection, [hint])
+        return new
+
+    def write_many(self, connection: sa.Connection, spool: Spool) -> list[int]:
+        """Write any number of jobs by somebody else's transaction; returns their ids in order."""
+        ids: list[int] = []
+        for chunk in spool:
+            ids += self._database.driver.insert_many(connection, chunk)
+        self._announce(connection, spool.hints)
         return ids
 
-    def insert_within(
-        self, execute: Callable[[sa.Executable], sa.Result[Any]], jobs: Sequence[NewJob]
-    ) -> list[Job]:
-        """Write jobs by somebody else's transaction: they exist if, and only if, it commits."""
-        codec = self._database.carried_codec
-        if codec is not None:
-            jobs = [fitting(job, codec) for job in jobs]
-        written = [self._insert_by(execute, job) for job in jobs]
-        for hint in _hints(jobs):
-            announcement = self._database.driver.announcement(hint)
-            if announcement is not None:
-                execute(announcement)
-        return written
-
-    def told(self, jobs: Sequence[NewJob]) -> None:
+    def tell(self, hints: Iterable[Hint]) -> None:
         """Say inside this process that jobs were written by a transaction that has committed."""
-        for hint in _hints(jobs):
+        for hint in hints:
             self._tell(hint)
+
+    def _announce(self, connection: sa.Connection, hints: Iterable[Hint]) -> None:
+        # PostgreSQL can't prepare a transaction that has notified. Others then find the jobs when
+        # they look the next time.
+        if isinstance(connection.get_transaction(), sa.TwoPhaseTransaction):
+            return
+        for hint in hints:
+            self._database.driver.announce(connection, hint)
 
     def _insert_by(self, execute: Callable[[sa.Executable], sa.Result[Any]], job: NewJob) -> Job:
         while True:
@@ -158,23 +154,6 @@ def fitting(job: NewJob, codec: str) -> NewJob:
         arguments=fitted(job.arguments, codec),
         options=None if job.options is None else fitted(job.options, codec),
     )
-
-
-def _hint(job: NewJob) -> Hint | None:
-    """The hint that a new job is worth: none if it runs so much later that polls will find it."""
-    wait = job.delay
-    if job.run_at is not None:
-        # By this host's clock, which may be wrong: then a poll finds the job, a little late.
-        wait = (job.run_at - datetime.now(UTC)).total_seconds()
-    if wait > SOON:
-        return None
-    topic = Topic.LATER if wait > 0 else Topic.TICK if job.due is not None else Topic.JOB
-    return Hint(topic, job.queue, job.priority)
-
-
-def _hints(jobs: Iterable[NewJob]) -> set[Hint]:
-    """All hints that the jobs are worth, each once."""
-    return {hint for job in jobs if (hint := _hint(job)) is not None}
 
 
 def written(database: Database, job: NewJob, row: Any) -> Job:

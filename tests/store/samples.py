@@ -72,3 +72,14 @@ def change(store: Store, table: sa.Table, *where: Any, **values: Any) -> None:
     """Change all rows that fit, behind the back of the store."""
     with store.database.begin() as connection:
         connection.execute(sa.update(table).where(*where).values(**values))
+
+
+def waiting_backends(store: Store) -> int:
+    """How many connections of this database wait for a lock."""
+    with store.database.connect() as connection:
+        return int(
+            connection.exec_driver_sql(
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+            ).scalar_one()
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from threading import Thread
 
 import pytest
 import sqlalchemy as sa
@@ -11,8 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_recurring.store import Hint, Store, Topic
+from flask_recurring.store.postgresql.throttle import Throttle
 from tests.store.conftest import OpenStore
-from tests.store.samples import definition, new_job, postgresql_only, sqlite_only
+from tests.store.samples import (
+    definition,
+    new_job,
+    postgresql_only,
+    sqlite_only,
+    waiting_backends,
+)
+from tests.waiting import wait_for
 
 ANY = Hint(Topic.ANY)
 
@@ -97,14 +106,15 @@ def test_every_way_to_give_work_is_heard_of(store: Store, ear: Ear) -> None:
 
 def test_what_was_rolled_back_is_not_heard_of(store: Store, engine: sa.Engine, ear: Ear) -> None:
     with engine.connect() as connection:
-        store.jobs.insert_within(connection.execute, [new_job()])
+        store.jobs.write(connection, new_job())
         assert ear.hear(0) == set()
         connection.rollback()
     with pytest.raises(ZeroDivisionError):
         store.jobs.insert_many(new_job(delay=1 / (3 - number)) for number in range(5))
     assert ear.hear(0.1) == set()
     with engine.connect() as connection:
-        store.jobs.insert_within(connection.execute, [new_job(), new_job()])
+        store.jobs.write(connection, new_job())
+        store.jobs.write(connection, new_job())
         assert ear.hear(0) == set()
         connection.commit()
     assert len(ear.hear()) == 1
@@ -183,3 +193,76 @@ def test_strange_payloads_are_heard_as_anything(store: Store, ear: Ear) -> None:
         connection.execute(sa.select(sa.func.pg_notify("flask_recurring_other", "job 1 mail")))
     assert ear.hear() == {ANY}
     assert ear.hear(0.05) == set()
+
+
+# -- left out
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One notification of a lane is enough for a minute."""
+    monkeypatch.setattr("flask_recurring.store.postgresql.throttle.INTERVAL", 60.0)
+
+
+@postgresql_only
+def test_a_notification_that_was_never_sent_keeps_no_other_back(
+    store: Store, ear: Ear, patient: None
+) -> None:
+    with pytest.raises(sa.exc.DataError):
+        store.jobs.insert(new_job(arguments="\0"))
+    store.jobs.insert(new_job())
+    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    store.jobs.insert(new_job())
+    assert ear.hear(0.05) == set()
+
+
+@postgresql_only
+def test_a_transaction_notifies_whatever_was_said_before(
+    store: Store, ear: Ear, engine: sa.Engine, patient: None
+) -> None:
+    """When it commits, nobody may look any more for the sake of that."""
+    store.recurring.save([definition()])
+    store.jobs.insert(new_job())
+    while Hint(Topic.JOB, "default") not in ear.hear():
+        pass
+    store.recurring.trigger("nightly")
+    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    store.jobs.insert_many([new_job()])
+    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    with engine.begin() as connection:
+        store.jobs.write(connection, new_job())
+    assert ear.hear() == {Hint(Topic.JOB, "default")}
+
+
+@postgresql_only
+def test_a_job_that_took_too_long_is_told_of_afterwards(
+    store: Store, ear: Ear, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("flask_recurring.store.postgresql.throttle.INTERVAL", 60.0)
+    store.jobs.insert(new_job())
+    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    with engine.begin() as connection:
+        table = store.database.tables.name("job")
+        connection.exec_driver_sql(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
+        late = Thread(target=store.jobs.insert, args=(new_job(),))
+        late.start()
+        wait_for(lambda: waiting_backends(store) == 1)
+        monkeypatch.setattr("flask_recurring.store.postgresql.throttle.INTERVAL", 0.0)
+    late.join()
+    assert ear.hear() == {Hint(Topic.JOB, "default")}
+
+
+def test_what_a_notification_stands_for() -> None:
+    throttle = Throttle()
+    assert not throttle.spares("a", 100.0)
+    throttle.sent("a", 100.0, 100.0005)
+    assert throttle.spares("a", 100.001)
+    assert not throttle.spares("b", 100.001)
+    assert throttle.covers("a", 100.0029)
+    assert not throttle.covers("a", 100.0031)
+    # As slow as the one before, the next would be committed too late.
+    throttle.sent("a", 200.0, 200.002)
+    assert not throttle.spares("a", 200.002)
+    for number in range(2_000):
+        throttle.sent(f"lane {number}", 300.0, 300.0001)
+    assert throttle.spares("lane 1999", 300.0002)

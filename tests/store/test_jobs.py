@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from tests.store.samples import (
     new_job,
     postgresql_only,
     row_count,
+    waiting_backends,
 )
 from tests.store.worker import Worker, success
 from tests.waiting import wait_for
@@ -140,6 +141,23 @@ def test_the_same_key_gives_the_same_job(store: Store, worker: Worker) -> None:
     assert row_count(store, store.database.tables.job) == 2
 
 
+def interrupted(
+    connection: sa.Connection, between: Callable[[sa.Executable], None]
+) -> sa.Connection:
+    """The connection, with something that happens after each of its statements."""
+
+    class Interrupted:
+        def execute(self, statement: sa.Executable) -> sa.CursorResult[Any]:
+            result = connection.execute(statement)
+            between(statement)
+            return result
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(connection, name)
+
+    return cast("sa.Connection", Interrupted())
+
+
 class Ways:
     """The ways in which a job is written: each answers its id, and whether it is a new one."""
 
@@ -152,7 +170,7 @@ class Ways:
 
     def within(self, new: NewJob) -> tuple[int, bool]:
         with self._store.database.begin() as connection:
-            [job] = self._store.jobs.insert_within(connection.execute, [new])
+            job = self._store.jobs.write(connection, new)
         return job.id, job.new
 
     def many(self, new: NewJob) -> tuple[int, bool]:
@@ -199,7 +217,7 @@ def test_a_key_that_was_taken_in_a_transaction_goes_back_with_it(
     first = store.jobs.insert(new_job(key="k"))
     worker.succeed(worker.claim_one())
     with engine.connect() as connection:
-        [second] = store.jobs.insert_within(connection.execute, [new_job(key="k")])
+        second = store.jobs.write(connection, new_job(key="k"))
         assert second.new
         connection.rollback()
     assert store.jobs.insert(new_job(key="k", key_kept=True)).id == first.id
@@ -225,14 +243,12 @@ def test_a_job_that_is_requeued_while_its_key_is_wanted_keeps_it(
     other = open_store()
     with engine.connect() as connection:
 
-        def execute(statement: sa.Executable) -> sa.Result[Any]:
-            result = connection.execute(statement)
+        def requeue(statement: sa.Executable) -> None:
             if isinstance(statement, sa.Select):
                 connection.commit()
                 other.jobs.requeue(first.id)
-            return result
 
-        [found] = store.jobs.insert_within(execute, [new_job(key="k")])
+        found = store.jobs.write(interrupted(connection, requeue), new_job(key="k"))
         connection.commit()
     assert (found.id, found.new, found.state) == (first.id, False, JobState.ENQUEUED)
 
@@ -304,10 +320,7 @@ def test_many_that_race_for_one_key_write_one_job(store: Store, open_store: Open
                 return stores[number].jobs.insert_many([new_job(key=key)])[0]
             if number % 3 == 1:
                 with stores[number].database.begin() as connection:
-                    [job] = stores[number].jobs.insert_within(
-                        connection.execute, [new_job(key=key)]
-                    )
-                return job.id
+                    return stores[number].jobs.write(connection, new_job(key=key)).id
             return stores[number].jobs.insert(new_job(key=key)).id
 
         assert len(set(race(len(stores), insert))) == 1
@@ -337,7 +350,7 @@ def test_a_key_waits_for_the_transaction_that_may_take_it(
 ) -> None:
     other = open_store()
     with engine.connect() as connection:
-        [first] = other.jobs.insert_within(connection.execute, [new_job(key="k")])
+        first = other.jobs.write(connection, new_job(key="k"))
 
         def second(number: int) -> int:
             if number == 1:
@@ -349,17 +362,6 @@ def test_a_key_waits_for_the_transaction_that_may_take_it(
         found = race(2, second)[1]
     assert (found == first.id) is commits
     assert row_count(store, store.database.tables.job) == 1
-
-
-def waiting_backends(store: Store) -> int:
-    """How many connections of this database wait for a lock."""
-    with store.database.connect() as connection:
-        return int(
-            connection.exec_driver_sql(
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            ).scalar_one()
-        )
 
 
 # -- many jobs
@@ -455,20 +457,19 @@ def test_a_job_exists_if_the_transaction_commits(
     store.subscribe(told.append)
     news = [new_job(key="k"), new_job(delay=5, queue="mail"), new_job(key="k")]
     with engine.connect() as connection:
-        written = store.jobs.insert_within(connection.execute, news)
+        written = [store.jobs.write(connection, new) for new in news]
         assert [other.jobs.get(job.id) for job in written] == [None] * 3
         assert told == []
         connection.commit()
-    store.jobs.told(news)
+    assert told == [], "the session that committed says so itself"
     assert [fetch(other, job.id) for job in written] == written
     assert written[0] == written[2]
     assert [job.state for job in written[:2]] == [JobState.ENQUEUED, JobState.SCHEDULED]
-    assert told == [Hint(Topic.JOB, "default")]
 
 
 def test_a_job_never_was_if_the_transaction_is_rolled_back(store: Store, engine: sa.Engine) -> None:
     with engine.connect() as connection:
-        [job] = store.jobs.insert_within(connection.execute, [new_job(key="k")])
+        job = store.jobs.write(connection, new_job(key="k"))
         connection.rollback()
     assert store.jobs.get(job.id) is None
     assert row_count(store, store.database.tables.job) == 0
@@ -481,10 +482,9 @@ def test_a_key_finds_a_job_of_the_same_transaction_and_of_others(
 ) -> None:
     there = store.jobs.insert(new_job(key="there", queue="mail"))
     with engine.begin() as connection:
-        found, new = store.jobs.insert_within(
-            connection.execute, [new_job(key="there"), new_job(key="new")]
+        found, new, again = (
+            store.jobs.write(connection, new_job(key=key)) for key in ("there", "new", "new")
         )
-        [again] = store.jobs.insert_within(connection.execute, [new_job(key="new")])
     assert found == there
     assert again == new
 
@@ -503,13 +503,11 @@ def test_a_key_that_is_freed_while_it_is_looked_up(
 
     with engine.begin() as connection:
 
-        def execute(statement: sa.Executable) -> sa.Result[Any]:
-            result = connection.execute(statement)
+        def free_it(statement: sa.Executable) -> None:
             if isinstance(statement, sa.Insert):
                 free(there.id)
-            return result
 
-        [job] = store.jobs.insert_within(execute, [new_job(key="k")])
+        job = store.jobs.write(interrupted(connection, free_it), new_job(key="k"))
     assert job.id > there.id
     assert fetch(store, job.id) == job
 

@@ -299,7 +299,7 @@ def test_the_same_engine_may_be_somebody_elses(empty_url: str) -> None:
     store = Store(database)
     store.prepare()
     with engine.begin() as connection:
-        [job] = store.jobs.insert_within(connection.execute, [new_job()])
+        job = store.jobs.write(connection, new_job())
     assert store.jobs.get(job.id) == job
     with engine.connect() as connection:
         assert connection.get_isolation_level() != "AUTOCOMMIT"

@@ -17,6 +17,7 @@ from flask_recurring.store import Cursor, Database, Store, create_engine
 from flask_recurring.store.claim import Claimed, Lane
 from flask_recurring.store.completion import Outcome
 from flask_recurring.store.listing import Listing
+from flask_recurring.store.spool import Chunk
 from tests.postgres import Server
 from tests.store.plans import Plan, Watch, sqlite_plans
 from tests.store.samples import MOMENT, new_job, sqlite_only
@@ -275,7 +276,8 @@ def test_one_job(database: Database, worker: Worker, watch: Watch) -> None:
         worker.connection.execute(Listing(database).select().where(job.c.id == 1))
         worker.connection.execute(Listing(database).select().where(job.c.key == "k"))
         worker.driver.insert(worker.connection, new_job(key="k"), None)
-        worker.driver.insert_many(worker.connection, [new_job(key="k"), new_job(key="l")])
+        keyed = Chunk.of([new_job(key="k"), new_job(key="l")])
+        worker.driver.insert_many(worker.connection, keyed)
     check(plans)
 
 

@@ -17,11 +17,9 @@ from __future__ import annotations
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from datetime import timedelta
+from contextlib import contextmanager, nullcontext, suppress
 from operator import attrgetter, itemgetter
 from typing import Any
 
@@ -38,14 +36,12 @@ from ..hint import Hint, Topic
 from ..keys import claimed_keys
 from ..pieces import pieces
 from ..schema import Tables
-from ..types import from_microseconds
+from ..spool import Chunk
 from .connection import keep_alive, raw
 from .encoding import carried_codec, database_codec
 from .session import begin_session
 from .statements import Statements
-
-HINT_INTERVAL = 0.003
-"""Seconds between two hints of one process about one lane. Listeners look again after that time."""
+from .throttle import Throttle
 
 PRESENCE = "pid || ' ' || to_char(backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US')"
 """Names a backend for all time, in the same words for sessions of every time zone."""
@@ -57,17 +53,6 @@ BY_CLAIM = itemgetter(0, 1)
 """Sorts ends of runs: statements look for what is given for an id by halving, and of two claims of
 a job the later one counts."""
 
-COPY_TYPES = [
-    "int8",
-    *["text"] * 3,
-    "int4",
-    "text",
-    *["timestamptz"] * 2,
-    "text",
-    "timestamptz",
-    "text",
-]
-
 
 class PostgreSQL:
     """See ``Driver``."""
@@ -77,8 +62,7 @@ class PostgreSQL:
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
         self._channel = f"flask_recurring_{tables.schema}"[:63]
-        self._hinted: dict[str, float] = {}
-        self._hinting = threading.Lock()
+        self._throttle = Throttle()
         self._sql = Statements(tables)
 
     # -- structure
@@ -201,7 +185,7 @@ class PostgreSQL:
         raw(connection).execute("SELECT 1")
 
     def after_fork(self) -> None:
-        self._hinting = threading.Lock()
+        return
 
     def describe(self, connection: sa.Connection, url: sa.URL) -> str:
         info = raw(connection).info
@@ -234,62 +218,50 @@ class PostgreSQL:
                 "options": job.options,
             }
             statements = self._sql.insert
-        hinting = hint is not None and self._may_hint(encoded := hint.encode())
-        if hinting:
-            values |= {"channel": self._channel, "payload": encoded}
-        statement = statements[hinting]
-        row = lent.execute(statement, values).fetchone()
-        if row is None and hint is not None:
-            # No job, no hint: the next one must not be left out for its sake.
-            self._hinted.pop(hint.encode(), None)
+        began = time.monotonic()
+        payload = None if hint is None else hint.encode()
+        notifies = payload is not None and not self._throttle.spares(payload, began)
+        if notifies:
+            values |= {"channel": self._channel, "payload": payload}
+        row = lent.execute(statements[notifies], values).fetchone()
+        if row is not None and payload is not None:
+            ended = time.monotonic()
+            if notifies:
+                self._throttle.sent(payload, began, ended)
+            elif not self._throttle.covers(payload, ended):
+                # The job is there, whatever becomes of this; then it is found by the next poll.
+                with suppress(psycopg.Error):
+                    lent.execute("SELECT pg_notify(%s, %s)", (self._channel, payload))
         return row
 
-    def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
-        if not jobs:
-            return []
-        driver = raw(connection)
-        # Ids are drawn first, so that COPY, which returns nothing, can carry them.
-        rows = driver.execute(self._sql.draw_ids, (len(jobs),), binary=True).fetchall()
-        now = from_microseconds(rows[0][1])
-        ids = [row[0] for row in rows]
-        if any(job.key is not None for job in jobs):
-            return self._insert_keyed(driver, list(zip(ids, jobs, strict=True)))
-        with driver.cursor() as cursor, cursor.copy(self._sql.copy) as copy:
-            copy.set_types(COPY_TYPES)
-            for id, job in zip(ids, jobs, strict=True):
-                run_at = job.run_at or (now + timedelta(seconds=job.delay) if job.delay else now)
-                copy.write_row(
-                    (
-                        id,
-                        job.task,
-                        job.arguments,
-                        job.queue,
-                        job.priority,
-                        "Enqueued",
-                        run_at,
-                        now,
-                        job.recurring_id,
-                        job.due,
-                        job.options,
-                    )
-                )
+    def insert_many(self, connection: sa.Connection, chunk: Chunk) -> list[int]:
+        if chunk.keyed:
+            return self._insert_keyed(connection, chunk.jobs)
+        return self._insert_packed(connection, self._sql.insert_many, chunk)
+
+    def _insert_packed(self, connection: sa.Connection, statement: str, chunk: Chunk) -> list[int]:
+        values = {"jobs": chunk.packed.decode()}
+        ids: list[int] = connection.execute(sa.text(statement), values).scalar_one()
         return ids
 
-    def _insert_keyed(
-        self, driver: psycopg.Connection[Any], given: Sequence[tuple[int, NewJob]]
-    ) -> list[int]:
-        keys = [job.key for _, job in given if job.key is not None]
-        driver.execute(self._sql.free_keys, (claimed_keys([job for _, job in given]),))
-        taken: dict[str, int] = {}
-        pending = given
+    def _insert_keyed(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
+        connection.execute(sa.text(self._sql.free_keys), {"keys": claimed_keys(jobs)})
+        keys = {"keys": [job.key for job in jobs if job.key is not None]}
+        found: dict[int, int] = {}
+        pending = dict(enumerate(jobs))
         while pending:
-            driver.execute(self._sql.insert_keyed, _columns(pending))
-            taken = dict(driver.execute(self._sql.by_keys, (keys,)).fetchall())
+            chunk = Chunk.of(list(pending.values()))
+            ids = self._insert_packed(connection, self._sql.insert_keyed, chunk)
+            rows = connection.execute(sa.text(self._sql.by_keys), keys)
+            taken = {row.key: row.id for row in rows}
+            for (place, job), id in zip(pending.items(), ids, strict=True):
+                if job.key is None:
+                    found[place] = id
+                elif job.key in taken:
+                    found[place] = taken[job.key]
             # Again for a job that had the key and was deleted between the two statements.
-            pending = [
-                (id, job) for id, job in pending if job.key is not None and job.key not in taken
-            ]
-        return [id if job.key is None else taken[job.key] for id, job in given]
+            pending = {place: job for place, job in pending.items() if place not in found}
+        return [found[place] for place in range(len(jobs))]
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
         names = (
@@ -471,11 +443,8 @@ class PostgreSQL:
 
     # -- hints
 
-    def announcement(self, hint: Hint) -> sa.Executable:
-        return sa.select(sa.func.pg_notify(self._channel, hint.encode()))
-
     def announce(self, connection: sa.Connection, hint: Hint) -> None:
-        connection.execute(self.announcement(hint))
+        connection.execute(sa.select(sa.func.pg_notify(self._channel, hint.encode())))
 
     def listen(self, connection: sa.Connection) -> None:
         raw(connection).execute(SQL("LISTEN {}").format(Identifier(self._channel)))
@@ -485,17 +454,6 @@ class PostgreSQL:
         # After the first, all that came along with it.
         heard = {notice.payload for notice in driver.notifies(timeout=timeout, stop_after=1)}
         return [Hint.decode(payload) for payload in heard]
-
-    def _may_hint(self, payload: str) -> bool:
-        """Whether this process has been silent about it for long enough."""
-        moment = time.monotonic()
-        with self._hinting:
-            if moment - self._hinted.get(payload, 0.0) < HINT_INTERVAL:
-                return False
-            if len(self._hinted) > 1000:
-                self._hinted.clear()
-            self._hinted[payload] = moment
-        return True
 
     # -- signs of life
 
@@ -548,20 +506,3 @@ def _micros(seconds: float | None) -> int | str:
 def _some(values: list[Any]) -> list[Any] | None:
     """The values, or None if there is nothing but nulls: ``unnest`` fills up with them."""
     return values if any(value is not None for value in values) else None
-
-
-def _columns(given: Sequence[tuple[int, NewJob]]) -> dict[str, list[Any]]:
-    """Jobs with their ids, as the arrays of ``insert_keyed``."""
-    return {
-        "ids": [id for id, _ in given],
-        "tasks": [job.task for _, job in given],
-        "arguments": [job.arguments for _, job in given],
-        "queues": [job.queue for _, job in given],
-        "priorities": [job.priority for _, job in given],
-        "run_ats": [job.run_at for _, job in given],
-        "delays": [float(job.delay) for _, job in given],
-        "recurring_ids": [job.recurring_id for _, job in given],
-        "dues": [job.due for _, job in given],
-        "keys": [job.key for _, job in given],
-        "options": [job.options for _, job in given],
-    }

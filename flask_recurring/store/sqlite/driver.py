@@ -33,6 +33,7 @@ from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
 from ..keys import claimed_keys
 from ..schema import Tables
+from ..spool import Chunk
 from ..types import from_microseconds, to_microseconds
 from .presence import LockFile, unlocked
 from .statements import Statements
@@ -165,26 +166,24 @@ class SQLite:
         with self._writing:
             return lent.execute(self._sql.insert, _values(job, now)).fetchone()
 
-    def insert_many(self, connection: sa.Connection, jobs: Sequence[NewJob]) -> list[int]:
-        if not jobs:
-            return []
-        driver = raw(connection)
-        now = _now()
-        if any(job.key is not None for job in jobs):
-            driver.executemany(self._sql.free_key, [(key,) for key in claimed_keys(jobs)])
-            return [self._insert_keyed(driver, job, now) for job in jobs]
+    def insert_many(self, connection: sa.Connection, chunk: Chunk) -> list[int]:
+        now, jobs = _now(), chunk.jobs
+        if chunk.keyed:
+            for key in claimed_keys(jobs):
+                connection.exec_driver_sql(self._sql.free_key, (key,))
+            return [self._insert_keyed(connection, job, now) for job in jobs]
         # Statements of the only writer: the ids follow each other, in the order of the rows.
         ids: list[int] = []
-        for chunk in _chunks([_values(job, now) for job in jobs]):
-            last = driver.execute(self._sql.insert_many(len(chunk)), _flat(chunk)).lastrowid
-            assert last is not None
-            ids += range(last - len(chunk) + 1, last + 1)
+        for rows in _chunks([_values(job, now) for job in jobs]):
+            statement = self._sql.insert_many(len(rows))
+            last = connection.exec_driver_sql(statement, tuple(_flat(rows))).lastrowid
+            ids += range(last - len(rows) + 1, last + 1)
         return ids
 
-    def _insert_keyed(self, driver: sqlite3.Connection, job: NewJob, now: int) -> int:
-        row = driver.execute(self._sql.insert, _values(job, now)).fetchone()
+    def _insert_keyed(self, connection: sa.Connection, job: NewJob, now: int) -> int:
+        row = connection.exec_driver_sql(self._sql.insert, _values(job, now)).first()
         if row is None:
-            row = driver.execute(self._sql.by_key, (job.key,)).fetchone()
+            row = connection.exec_driver_sql(self._sql.by_key, (job.key,)).one()
         return int(row[0])
 
     def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
@@ -368,11 +367,8 @@ class SQLite:
 
     # -- hints
 
-    def announcement(self, hint: Hint) -> None:
-        return  # the commit itself is what others see
-
     def announce(self, connection: sa.Connection, hint: Hint) -> None:
-        return
+        return  # the commit itself is what others see
 
     def listen(self, connection: sa.Connection) -> None:
         connection.info["data_version"] = self._version(connection)
