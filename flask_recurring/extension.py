@@ -320,6 +320,18 @@ class Scheduler:
             "'with app.app_context():'"
         )
 
+    def include_name(
+        self, name: str | None, type_: str, parent_names: Mapping[Any, str | None]
+    ) -> bool:
+        """False for this package's own tables: Alembic's option ``include_name``.
+
+        Without it, ``flask db migrate`` takes the tables for some that were removed from the
+        models, and drops them. In a function of your own, ask this one first.
+        """
+        if type_ != "table" or name is None:
+            return True
+        return not self.binding.store.owns(name, parent_names.get("schema_name"))
+
     # -- jobs
 
     def enqueue(self, task: Task[P, Any] | str, /, *args: P.args, **kwargs: P.kwargs) -> Job:

@@ -30,6 +30,7 @@ from .jobs import Jobs
 from .link import Link
 from .listing import LOOK
 from .manifests import Manifests
+from .migrations import owns
 from .page import Cursor, Page
 from .queues import Queues
 from .recurring import Bookmark, Order, Recurring, RecurringPage
@@ -97,6 +98,10 @@ class Store:
     def prepare(self) -> None:
         """Create or migrate the tables, once per process: see ``Database.prepare``."""
         self.database.prepare()
+
+    def owns(self, table: str, schema: str | None) -> bool:
+        """True if a table of this name, in a schema or the default one, is one of the package's."""
+        return owns(self.database, table, schema)
 
     def now(self) -> datetime:
         """The database's time."""

@@ -99,6 +99,23 @@ def complete(database: Database) -> None:
         database.tables.metadata.create_all(connection)
 
 
+def owns(database: Database, table: str, schema: str | None) -> bool:
+    """True if a table of this name is one of the package's.
+
+    :param schema: the schema that it is in; None for the one that connections have by default.
+    """
+    stamp = _stamp(database.tables)
+    if table not in {known.name for known in (*database.tables.metadata.sorted_tables, stamp)}:
+        return False
+    if stamp.schema == schema:
+        return True
+    if schema is not None:
+        return False
+    # A role may have the package's schema as its default: PostgreSQL takes one of the role's name.
+    with database.connect() as connection:
+        return connection.dialect.default_schema_name == stamp.schema
+
+
 def _newest(migrations: Sequence[Migration]) -> int:
     return max((step.version for step in migrations), default=1)
 
