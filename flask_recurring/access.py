@@ -91,11 +91,14 @@ def decide(hooks: Iterable[Hook], request: Request, *, debug: bool) -> Decision:
     hooks = tuple(hooks)
     if not hooks:
         return Decision(LocalRequestsOnly()(request) if debug else Access.NONE)
-    lowest, user, challenge = Access.OPERATE, None, None
+    lowest = Access.OPERATE
+    user: str | None = None
+    challenge: str | None = None
     for hook in hooks:
         answer = _answer(hook, request)
         lowest = min(lowest, _access(answer.access))
-        user = user or answer.user
+        if user is None and answer.user is not None:
+            user = str(answer.user)  # many applications count their users
         if lowest is Access.NONE:
             challenge = answer.challenge
             break

@@ -280,6 +280,7 @@ def test_a_decision_says_who_it_is_and_how_to_prove_it() -> None:
     ann, basic = hook(True, user="ann"), hook(False, challenge="Basic")
     assert decide([AllowAll(), ann], asked(), debug=False) == Decision(Access.OPERATE, "ann")
     assert decide([ann, basic], asked(), debug=False) == Decision(Access.NONE, "ann", "Basic")
+    assert decide([hook(True, user=0)], asked(), debug=False).user == "0"
     # Who may look needs no other name and password.
     willing = hook(Access.READ, challenge="Basic")
     assert decide([willing], asked(), debug=False) == Decision(Access.READ)
