@@ -129,7 +129,9 @@ class Purge:
         with self._database.driver.transaction(connection):
             ids = connection.execute(beyond).scalars().all()
             # Locked, and looked at again: one of them may have been requeued.
-            lock = sa.select(*self._columns()).where(job.id.in_(ids), job.finished_at.is_not(None))
+            lock = sa.select(*self._columns()).where(
+                self._database.among(job.id, ids), job.finished_at.is_not(None)
+            )
             found = connection.execute(lock.with_for_update(skip_locked=True)).all() if ids else []
             self._delete(connection, found)
         if len(ids) == limit:
@@ -159,8 +161,8 @@ class Purge:
         ids = [row.id for row in jobs]
         tables = self._database.tables
         for table in (tables.console, tables.attempt):
-            connection.execute(sa.delete(table).where(table.c.job_id.in_(ids)))
-        connection.execute(sa.delete(self._job).where(self._job.c.id.in_(ids)))
+            connection.execute(sa.delete(table).where(self._database.among(table.c.job_id, ids)))
+        connection.execute(sa.delete(self._job).where(self._database.among(self._job.c.id, ids)))
 
     def _note_successes(self, connection: sa.Connection, jobs: Sequence[sa.Row[Any]]) -> None:
         """Keep what is known of the last success of a recurring job whose run goes."""

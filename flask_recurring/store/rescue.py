@@ -83,7 +83,7 @@ class LostJobs:
         lost = sa.select(
             *(job.id, job.claim, job.attempt, sa.literal(Outcome.LOST.value)),
             *(job.started_at, now(), job.ran_on, sa.literal("ServerLost"), sa.literal(MESSAGE)),
-        ).where(job.id.in_(ids))
+        ).where(self._database.among(job.id, ids))
         columns = (
             *("job_id", "claim", "attempt", "outcome"),
             *("started_at", "finished_at", "server_id", "error_type", "message"),
@@ -93,7 +93,7 @@ class LostJobs:
         over = exceeded | job.cancel_requested
         statement = (
             sa.update(self._job)
-            .where(job.id.in_(ids))
+            .where(self._database.among(job.id, ids))
             .values(
                 state=sa.case(
                     (job.cancel_requested, "Deleted"), (exceeded, "Failed"), else_="Enqueued"

@@ -40,8 +40,9 @@ TIMEOUT = LEASE.ends
 
 
 def others(worker: Worker, lease: Lease = LEASE) -> Others:
-    """What the worker knows of the others."""
-    return worker.store.servers.others(worker.connection, worker.id, lease)
+    """Which others live and which are dead, as the worker knows it."""
+    found = worker.store.servers.others(worker.connection, worker.id, lease)
+    return Others(found.live, found.dead)
 
 
 def silent(worker: Worker, seconds: float = 10.0, lease: Lease = LEASE) -> None:
@@ -117,6 +118,8 @@ def test_a_server_that_signed_off_beats_no_more(store: Store, worker: Worker, hi
 
 def test_one_that_beats_is_alive(open_store: OpenStore, worker: Worker, hire: Hire) -> None:
     other = hire(open_store())
+    found = worker.store.servers.others(worker.connection, worker.id, LEASE)
+    assert found.manifests == frozenset([None]), "it declares nothing"
     assert others(worker) == Others(1, [])
     assert others(other) == Others(1, [])
 
