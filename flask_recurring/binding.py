@@ -48,6 +48,7 @@ class Binding:
         self.app = app
         self.settings = settings
         self.server: Server | None = None
+        self._stopping: Server | None = None
         self._db = db
         self._store: Store | None = None
         self._lock = threading.RLock()
@@ -160,8 +161,11 @@ class Binding:
 
     # -- the server
 
-    def start_server(self) -> Server:
-        """Start the server of this process, unless it runs already."""
+    def start_server(self, dashboard: str | None = None) -> Server:
+        """Start the server of this process, unless it runs already.
+
+        :param dashboard: where this process shows it, for the line that tells of the start.
+        """
         with self._lock:
             if self.server is None:
                 if in_memory(self.store.database.engine.url):
@@ -170,7 +174,7 @@ class Binding:
                         "use a file, or set RECURRING_WORKER_ENABLED to False"
                     )
                 self.server = Server(
-                    self.store, self._workload(), self._config(), self.declarations
+                    self.store, self._workload(), self._config(dashboard), self.declarations
                 )
                 self.server.start()
             return self.server
@@ -179,6 +183,7 @@ class Binding:
         """Stop the server of this process, if it runs."""
         with self._lock:
             server, self.server = self.server, None
+            self._stopping = server
         if server is not None:
             try:
                 if grace is None and os.environ.get("WERKZEUG_RUN_MAIN") == "true":
@@ -190,11 +195,16 @@ class Binding:
                 server.hurry()
                 server.stop(0.0)
 
+    def hurry_server(self) -> None:
+        """Cut the time that a stop under way gives to runs. Called by another thread."""
+        if self._stopping is not None:
+            self._stopping.hurry()
+
     def _workload(self) -> Workload:
         scope: Callable[[], Any] = self.app.app_context
         return Workload(self.scheduler.tasks, scope)
 
-    def _config(self) -> ServerConfig:
+    def _config(self, dashboard: str | None) -> ServerConfig:
         settings = self.settings
         return ServerConfig(
             application=self.app.name,
@@ -202,6 +212,7 @@ class Binding:
             threads=settings.workers,
             queues=settings.queues,
             name=settings.server_name,
+            dashboard=dashboard if settings.dashboard_enabled else None,
             poll_interval=settings.poll_interval,
             shutdown_timeout=settings.shutdown_timeout,
             heartbeat_interval=settings.heartbeat_interval,
@@ -218,12 +229,22 @@ class Binding:
             ),
         )
 
+    def before_fork(self) -> None:
+        """Let no write be under way in this process, until ``after_fork_in_parent``."""
+        if self._store is not None:
+            self._store.database.driver.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Let other threads write again."""
+        if self._store is not None:
+            self._store.database.driver.after_fork_in_parent()
+
     def after_fork(self) -> None:
         """Forget, in a child process, what belongs to the parent."""
         self._lock = threading.RLock()
         self.scheduler.after_fork()
         self.declarations.after_fork()
-        self.server = None
+        self.server = self._stopping = None
         if self._store is not None:
             self._store.after_fork()
 

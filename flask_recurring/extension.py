@@ -44,7 +44,7 @@ from .policy import Policies
 from .recurring import RecurringJob
 from .retry import Retry
 from .schedule import Schedule
-from .serving import watch
+from .serving import start, watch
 from .settings import Settings
 from .store import APPLICATION, NewJob, Recurring
 from .task import Call, Task, TaskOptions
@@ -124,6 +124,32 @@ class Scheduler:
             app.register_blueprint(create_blueprint(binding))
         if settings.worker_enabled:
             watch(binding)
+
+    # -- this process
+
+    def start(self, app: Flask | None = None) -> bool:
+        """Start this process's server, which takes and runs jobs; again does no harm.
+
+        Where the web server is known (see the documentation, under Deployment) it starts by itself.
+        Elsewhere call this once the process serves: in a hook that runs after a fork, or in an
+        ASGI lifespan. It returns at once, also while the database is down.
+
+        :param app: by default the current application, or the only one that there is.
+        :return: False where no server may run: with ``RECURRING_WORKER_ENABLED`` off, in a test,
+            and in a process that will fork those that serve.
+        :raises ConfigurationError: the jobs' database is in memory.
+        """
+        return start(self.binding if app is None else self.binding_of(app))
+
+    def stop(self, app: Flask | None = None) -> None:
+        """Stop this process's server in order, if it runs: take no more jobs, let runs end, give
+        back what does not end within ``RECURRING_SHUTDOWN_TIMEOUT``.
+
+        It blocks until then. When the process ends by itself this is done anyway.
+
+        :param app: by default the current application, or the only one that there is.
+        """
+        (self.binding if app is None else self.binding_of(app)).stop_server()
 
     # -- declaring
 

@@ -4,6 +4,9 @@ Connections, locks, threads and listeners of a binding are the parent's. A child
 them mixes two conversations on one connection, or waits for a thread that it doesn't have. So each
 process has one hook, whether or not it will ever have a server, and the hook asks every binding.
 
+On SQLite it is waited, for a moment, until no thread is in the middle of a write: SQLite's library
+keeps account of the locks on a file in memory, and a child would find the file locked for good.
+
 A child that C code forks without telling Python can't be covered.
 """
 
@@ -14,6 +17,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
+from . import uwsgi
+
 if TYPE_CHECKING:
     from .binding import Binding
 
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 _bindings: WeakSet[Binding] = WeakSet()
 _afterwards: list[Callable[[], None]] = []
 _process: int | None = None
-"""The process that the hook is there for; None before there is one."""
+"""The process whose bindings these are; None before there is one."""
+_told: int | None = None
+"""The process in which the others were called."""
 
 
 def protect(binding: Binding) -> None:
@@ -31,7 +38,11 @@ def protect(binding: Binding) -> None:
     if _process is None:
         _process = os.getpid()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=in_child)
+            os.register_at_fork(
+                before=_before, after_in_parent=_in_parent, after_in_child=_in_child
+            )
+        if uwsgi.module() is not None:
+            uwsgi.on_fork(_in_child)
 
 
 def afterwards(call: Callable[[], None]) -> None:
@@ -39,13 +50,24 @@ def afterwards(call: Callable[[], None]) -> None:
     _afterwards.append(call)
 
 
-def in_child() -> None:
-    """To be called in a child process, before anything else; again does no harm."""
-    global _process
-    if _process == os.getpid():
-        return
-    _process = os.getpid()
+def _before() -> None:
     for binding in list(_bindings):
-        binding.after_fork()
-    for call in _afterwards:
-        call()
+        binding.before_fork()
+
+
+def _in_parent() -> None:
+    for binding in list(_bindings):
+        binding.after_fork_in_parent()
+
+
+def _in_child() -> None:
+    """Both hooks may call it in the same child, and uWSGI's in a worker that was not forked."""
+    global _process, _told
+    if _process != os.getpid():
+        _process = os.getpid()
+        for binding in list(_bindings):
+            binding.after_fork()
+    if _told != os.getpid():
+        _told = os.getpid()
+        for call in _afterwards:
+            call()

@@ -12,6 +12,7 @@ import logging
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from traceback import format_exception
 from typing import Any
 
@@ -38,6 +39,17 @@ class Log:
     def info(self, message: str, *args: object) -> None:
         """Say what happens in order."""
         self._say(logging.INFO, message, args)
+
+    def announce(self, message: str, *args: object) -> None:
+        """Say something that is to be seen where no logging is set up, too.
+
+        As Werkzeug does it with its own lines: on standard error, unless somebody listens.
+        """
+        if self._logger.hasHandlers():
+            self._say(logging.INFO, message, args)
+        else:
+            with suppress(OSError, ValueError):  # closed, or none
+                print(message % tuple(map(_plain, args)), file=sys.stderr, flush=True)
 
     def warning(
         self,
@@ -84,7 +96,7 @@ class Log:
     ) -> None:
         try:
             if self._logger.isEnabledFor(level):
-                plain = tuple(arg if type(arg) in (int, float) else _text(arg) for arg in args)
+                plain = tuple(map(_plain, args))
                 record = self._record(level, message, plain, error, extra)
                 if error is not None:
                     # What formatters would make of it themselves; if it is there, they take it.
@@ -119,6 +131,10 @@ class Log:
 
 def _trace(error: BaseException) -> str:
     return "".join(format_exception(error))
+
+
+def _plain(value: object) -> object:
+    return value if type(value) in (int, float) else _text(value)
 
 
 def _text(value: object) -> str:

@@ -29,10 +29,11 @@ def test_every_process_has_connections_and_locks_of_its_own(database_url: str) -
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=60,
+        timeout=120,
     )
 
-    assert result.stderr == ""
+    told = [line for line in result.stderr.splitlines() if " runs the jobs of " not in line]
+    assert told == []
     assert result.stdout.splitlines() == [
         "preloaded: 0 failed",
         "shared: 0 failed",

@@ -7,6 +7,7 @@ takes long.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -33,7 +34,7 @@ from tests.applications import (
 )
 from tests.apps import served
 from tests.apps.bound import BOUND
-from tests.processes import Process, free_port
+from tests.processes import Process, Spawn, free_port
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.processes
@@ -43,7 +44,14 @@ SCRIPT = ROOT / "tests" / "apps" / "script.py"
 APP = "tests.apps.served:create_app()"
 FLASK = (sys.executable, "-m", "flask", "--app", "tests.apps.served")
 RUN = (*FLASK, "run", "--port", "{port}")
+GEVENT_FIRST = str(ROOT / "tests" / "apps" / "gevent_first.py")
 GUNICORN = (sys.executable, "-m", "gunicorn", APP, "--bind", "127.0.0.1:{port}")
+
+
+def uwsgi(*options: str) -> tuple[str, ...]:
+    program = str(Path(sys.executable).with_name("uwsgi"))
+    served = ("--http-socket", "127.0.0.1:{port}", "--module", APP, "--need-app", "--die-on-term")
+    return (program, *served, "--enable-threads", *options)
 
 
 def script(how: str) -> tuple[str, ...]:
@@ -100,6 +108,38 @@ WAYS = {
     "gunicorn gthread --preload": Way(
         gunicorn("--threads", "2", "--preload"), servers=2, child=True
     ),
+    "gunicorn gevent": Way(gunicorn("--worker-class", "gevent"), servers=2, child=True),
+    "gunicorn gevent --preload": Way(
+        gunicorn("--worker-class", "gevent", "--preload", "--config", GEVENT_FIRST),
+        servers=2,
+        child=True,
+    ),
+    "uWSGI": Way(uwsgi("--master", "--processes", "2"), servers=2, child=True),
+    "uWSGI without a master": Way(uwsgi(), codes=frozenset({30})),
+    "granian": Way(
+        (
+            *(sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1"),
+            *("--port", "{port}", "--factory", APP.removesuffix("()")),
+        ),
+        child=True,
+    ),
+    "hypercorn": Way(
+        (sys.executable, "-m", "hypercorn", f"wsgi:{APP}", "--bind", "127.0.0.1:{port}"),
+        child=True,
+    ),
+    "uvicorn": Way(
+        (sys.executable, "-m", "uvicorn", "tests.apps.asgi:app", "--port", "{port}"),
+        # It ends itself by the signal, or by the handler that it found when it began.
+        codes=TERMINATED | {-signal.SIGTERM},
+    ),
+    "uvicorn --workers": Way(
+        (
+            *(sys.executable, "-m", "uvicorn", "tests.apps.asgi:app", "--port", "{port}"),
+            *("--workers", "2"),
+        ),
+        servers=2,
+        child=True,
+    ),
     "waitress-serve": Way(
         (
             *(sys.executable, "-m", "waitress", "--listen", "127.0.0.1:{port}"),
@@ -109,6 +149,10 @@ WAYS = {
     "waitress.serve": Way(script("waitress"), end=signal.SIGINT),
     "a command of the application's own": Way((*FLASK, "serve", "{port}")),
     "an unknown WSGI server": Way(script("wsgiref"), asked=True, codes=TERMINATED),
+    "an unknown WSGI server that tells": Way(script("told"), codes=TERMINATED),
+    "uvicorn in a loop of the application's own": Way(
+        script("uvicorn"), asked=True, codes=TERMINATED
+    ),
     "flask recurring worker": Way((*FLASK, "recurring", "worker"), serves=False),
     "flask recurring worker, interrupted": Way(
         (*FLASK, "recurring", "worker"),
@@ -156,7 +200,7 @@ class Service:
             self.requested = True
         wait_for(
             lambda: len(self.live) == self.way.servers,
-            timeout=30,
+            timeout=60,
             message=lambda: f"servers {self.live}; output:\n{self.process.output()}",
         )
 
@@ -273,6 +317,40 @@ def test_forked_child_of_a_serving_process_has_no_server(
     if "gunicorn" not in name:  # which has a handler of its own
         assert code == -signal.SIGTERM, "it ends like any other child"
     assert servers_ever(service.app) == before
+
+
+@pytest.mark.parametrize("name", ["flask run", "gunicorn", "uvicorn", "flask recurring worker"])
+def test_start_is_told_where_no_logging_is_set_up(
+    services: Mapping[str, Service], name: str
+) -> None:
+    service = services[name]
+    service.wait_for_servers()
+
+    told = "Server .* runs the jobs of tests.apps.served, with 4 threads."
+    line = f"^{told} Dashboard: /hangfire$" if service.way.serves else f"^{told}$"
+    service.process.wait_for_line(line)
+
+    assert len(re.findall(line, service.process.output(), re.MULTILINE)) == service.way.servers
+
+
+def test_process_that_listens_and_was_not_recognised_says_so(spawn: Spawn, sqlite_url: str) -> None:
+    process = spawn(
+        [*BOUND, *(part.format(port=free_port()) for part in script("unnoticed"))],
+        env=environment(sqlite_url),
+    )
+
+    process.wait_for_line("accepts connections, but by no web server that is known .* scheduler.st")
+
+
+def test_gevent_that_patches_too_late_is_told_of(spawn: Spawn, sqlite_url: str) -> None:
+    command = gunicorn("--worker-class", "gevent", "--preload", "--no-control-socket")
+    process = spawn(
+        [*BOUND, *(part.format(port=free_port()) for part in command)],
+        env=environment(sqlite_url),
+        cwd=ROOT,
+    )
+
+    process.wait_for_line("gevent has patched this process after .* Let it patch first")
 
 
 # -- that it stops
@@ -402,7 +480,7 @@ def quiet(
             )
             running[name] = (process, text, apps.make(served.scheduler, url, name=f"{number}"))
         yield {
-            name: (process.communicate(text, timeout=60)[0], process.returncode, app)
+            name: (process.communicate(text, timeout=120)[0], process.returncode, app)
             for name, (process, text, app) in running.items()
         }
 
@@ -519,3 +597,53 @@ def test_nobody_looks_whether_a_process_serves_whose_server_was_started_by_hand(
     assert serving.awaited
     apps.start(app)
     assert not serving.awaited
+
+
+# -- when it is asked for
+
+
+def test_server_is_started_and_stopped_by_name(apps: Applications, sqlite_url: str) -> None:
+    scheduler = Scheduler()
+    app = apps.make(scheduler, sqlite_url, worker_enabled=True)
+
+    assert scheduler.start(app) is True
+    server = binding_of(app).server
+    assert scheduler.start() is True
+    assert binding_of(app).server is server
+
+    scheduler.stop()
+    assert binding_of(app).server is None
+    app.test_client().get("/", environ_base={"SERVER_SOFTWARE": "someone/1.0"})
+    assert binding_of(app).server is None, "what was stopped by name is started by name"
+
+    assert scheduler.start() is True
+    assert binding_of(app).server not in (None, server)
+
+
+def test_server_that_may_not_run_is_not_started_by_name(
+    apps: Applications, sqlite_url: str
+) -> None:
+    scheduler = Scheduler()
+    tested = apps.make(
+        scheduler, sqlite_url, name="tested", config={"TESTING": True}, worker_enabled=True
+    )
+    off = apps.make(scheduler, sqlite_url, name="off", worker_enabled=False)
+
+    assert scheduler.start(tested) is False
+    assert scheduler.start(off) is False
+    assert binding_of(tested).server is None
+    assert binding_of(off).server is None
+
+
+def test_start_is_logged_where_logging_is_set_up(
+    apps: Applications,
+    sqlite_url: str,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    app = apps.make(Scheduler(), sqlite_url, dashboard_url_prefix="/jobs", worker_enabled=True)
+
+    with caplog.at_level("INFO"), Live(app):
+        wait_for(lambda: " runs the jobs of shop, with 4 threads. Dashboard: /jobs" in caplog.text)
+
+    assert capsys.readouterr().err == ""

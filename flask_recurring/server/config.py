@@ -19,6 +19,8 @@ class ServerConfig:
     queues: tuple[str, ...]
     retention: Retention
     name: str | None = None
+    dashboard: str | None = None
+    """Where this process shows its pages, if it does."""
     poll_interval: float = 1.0
     shutdown_timeout: float = 8.0
     heartbeat_interval: float = 2.0

@@ -250,8 +250,16 @@ class Server:
             for number in range(self.config.threads):
                 self._threads.start(f"worker-{number}", Worker(self._stock, self._runner).work)
             self.ready.set()
-        logger.info("Server %s takes jobs, with %d threads.", self.name, self.config.threads)
+        self._announce()
         return True
+
+    def _announce(self) -> None:
+        config = self.config
+        where = "" if config.dashboard is None else f" Dashboard: {config.dashboard}"
+        logger.announce(
+            "Server %s runs the jobs of %s, with %d threads.%s",
+            *(self.name, config.application, config.threads, where),
+        )
 
     def _watch(self) -> None:
         """Wait until a run is over its time or it is time to look for what hangs, and see to it."""

@@ -170,6 +170,12 @@ class Driver(Protocol):
     def ping(self, connection: sa.Connection) -> None:
         """Make sure that the other end still answers."""
 
+    def before_fork(self) -> None:
+        """Hold back writes of other threads, where a child would inherit one that is under way."""
+
+    def after_fork_in_parent(self) -> None:
+        """Let them go on."""
+
     def after_fork(self) -> None:
         """Forget, in a child process, what belongs to the parent."""
 

@@ -21,7 +21,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_recurring import Scheduler
 from flask_recurring.binding import BINDING, Binding
 
-ROUNDS = 20
+ROUNDS = 10
 
 scheduler = Scheduler()
 

@@ -1,13 +1,17 @@
-"""An application that serves itself: ``script.py run|debug|waitress|wsgiref|nothing PORT``."""
+"""An application that serves itself: ``script.py HOW PORT``."""
 
 from __future__ import annotations
 
+import asyncio
 import sys
 
-from tests.apps.served import create_app, probe
+from flask_recurring import serving
+from tests.apps.served import create_app, probe, scheduler
 
 
 def main(how: str, port: int) -> None:
+    if how == "unnoticed":
+        serving.WATCH_TIME = 0.5
     app = create_app()
     match how:
         case "run":
@@ -18,10 +22,19 @@ def main(how: str, port: int) -> None:
             import waitress  # type: ignore[import-untyped]
 
             waitress.serve(app, host="127.0.0.1", port=port, threads=2)
-        case "wsgiref":
+        case "wsgiref" | "unnoticed" | "told":
             from wsgiref.simple_server import make_server
 
-            make_server("127.0.0.1", port, app).serve_forever()
+            server = make_server("127.0.0.1", port, app)
+            if how == "told":
+                assert scheduler.start()
+            server.serve_forever()
+        case "uvicorn":
+            import uvicorn
+            from asgiref.wsgi import WsgiToAsgi
+
+            asgi = WsgiToAsgi(app)  # type: ignore[no-untyped-call]
+            asyncio.run(uvicorn.Server(uvicorn.Config(asgi, port=port)).serve())
         case "nothing":
             probe()
         case "client":

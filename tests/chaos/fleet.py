@@ -42,7 +42,7 @@ class Host(Process):
 
     def wait_until_ready(self) -> None:
         """Wait until it takes jobs."""
-        self.wait_for_line("takes jobs, with", timeout=60)
+        self.wait_for_line(" runs the jobs of ", timeout=60)
 
     def kill(self) -> None:
         self.died_at = time.monotonic()

@@ -184,6 +184,12 @@ class PostgreSQL:
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")
 
+    def before_fork(self) -> None:
+        return
+
+    def after_fork_in_parent(self) -> None:
+        return
+
     def after_fork(self) -> None:
         return
 

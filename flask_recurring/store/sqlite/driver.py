@@ -46,6 +46,9 @@ STEPS = 10_000
 LOOK_INTERVAL = 0.02
 """Seconds between two looks at ``data_version``."""
 
+FORK_PATIENCE = 1.0
+"""Seconds that a fork waits, at most, for a write of another thread to end."""
+
 MINUTE = 60_000_000
 
 
@@ -58,6 +61,8 @@ class SQLite:
         self._sql = Statements(tables)
         self._prefix = tables.prefix
         self._writing = threading.RLock()
+        self._forking = threading.local()
+        """Whether the present thread has the lock because it forks: several may do so at once."""
         self._lock_file = LockFile()
 
     # -- structure
@@ -149,7 +154,17 @@ class SQLite:
     def ping(self, connection: sa.Connection) -> None:
         raw(connection).execute("SELECT 1")
 
+    def before_fork(self) -> None:
+        # Who forks may itself be what a write waits for, so this gives up.
+        self._forking.holds = self._writing.acquire(timeout=FORK_PATIENCE)
+
+    def after_fork_in_parent(self) -> None:
+        if getattr(self._forking, "holds", False):
+            self._forking.holds = False
+            self._writing.release()
+
     def after_fork(self) -> None:
+        self._forking = threading.local()
         self._writing = threading.RLock()
         self._lock_file.release(unlink=False)
 

@@ -1,0 +1,70 @@
+"""uWSGI, as far as it is different: Python runs inside of it, and C code forks and serves.
+
+Its module ``uwsgi`` is there in its processes and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+
+def module() -> Any:
+    """uWSGI's own module, None outside of uWSGI."""
+    found = sys.modules.get("uwsgi")  # not imported: many an application has a file of that name
+    return found if hasattr(found, "worker_id") and hasattr(found, "masterpid") else None
+
+
+def forks_workers() -> bool:
+    """Whether this process is not one of the workers, or not yet."""
+    return bool(module().worker_id() == 0)
+
+
+def serves() -> bool:
+    """Whether this process is a worker that waits for requests."""
+    if forks_workers():
+        return False
+    # While a worker makes the application its main thread runs Python, and later only in requests.
+    # Where uWSGI was itself started by Python, its call stands there all the time.
+    main = threading.main_thread().ident
+    frame = sys._current_frames().get(main) if main is not None else None
+    return frame is None or frame.f_globals.get("__name__") == "__main__"
+
+
+def has_threads() -> bool:
+    """Whether threads run beside requests: older versions let them do so only on demand."""
+    return bool(module().has_threads)
+
+
+def on_fork(call: Callable[[], None]) -> None:
+    """Have it called first in each worker, once it was forked; without a master, in the first too.
+
+    A worker is forked without Python's own hooks being called.
+    """
+    uwsgi = module()
+    given = getattr(uwsgi, "post_fork_hook", None)
+    spooler = getattr(uwsgi, "spooler", None)
+    known = "uwsgidecorators" in sys.modules
+    try:
+        # It puts hooks of its own in the place of all others when it is imported: better now than
+        # later, by the application, which would take this one away.
+        uwsgidecorators = importlib.import_module("uwsgidecorators")
+    except Exception:  # it is not there, or there is no master
+
+        def hook() -> None:
+            call()
+            if given is not None:
+                given()
+
+        uwsgi.post_fork_hook = hook
+        return
+    chain = uwsgidecorators.postfork_chain
+    chain.insert(0, call)
+    if not known:
+        if given is not None:
+            chain.append(given)
+        if spooler is not None:
+            uwsgi.spooler = spooler
