@@ -162,7 +162,7 @@ def resume(id: str) -> None:
 @as_json
 @told_plainly
 def jobs(state: str | None, queue: str | None, task: str | None, limit: int, as_json: bool) -> None:
-    """List jobs: waiting ones next-to-run first, all others newest first."""
+    """List jobs: next to run or longest running first, all others newest first."""
     page = (
         current_binding()
         .ready_store()

@@ -162,7 +162,10 @@ def test_a_click_that_waits_for_an_answer_acts_on_its_own_row(site: Site, page: 
 
 def test_a_double_click_acts_once(site: Site, page: Page) -> None:
     page.goto(f"{site.url}/hangfire/recurring")
-    page.get_by_role("button", name="Trigger now").dblclick()
+    page.get_by_role("button", name="Trigger now").click()
     expect(page.locator("[data-toast]")).to_have_count(1)
+    page.mouse.down(click_count=2)
+    page.mouse.up(click_count=2)
     page.wait_for_timeout(POLL * 2000)
+    expect(page.locator("[data-toast]")).to_have_count(1)
     assert len(site.shop.store.jobs.page(None).items) == 1
