@@ -166,7 +166,7 @@ def test_override_and_reset(apps: Applications, database_url: str) -> None:
         ({"timeout": -1}, "timeout must be longer than nothing"),
         ({"retry": "often"}, "retry can't be 'often'"),
         ({"overlap": "wait"}, "overlap must be one of"),
-        ({"jitter": -1}, "jitter must not be negative"),
+        ({"jitter": -1}, "jitter must be from 0 seconds"),
         ({"keep": 0}, "keep must be a whole number"),
         ({"paused": "yes"}, "paused must be True or False"),
         ({"task": "other"}, "'task' can't be overridden; right are .*cron, every"),
@@ -211,7 +211,7 @@ def test_every_and_bounds_and_policies_in_decorator_and_call(
     assert c.next_at is None
     for wrong, message in [
         ({}, "a cron expression or every="),
-        ({"cron": DAILY, "jitter": timedelta(seconds=-1)}, "jitter must not be negative"),
+        ({"cron": DAILY, "jitter": timedelta(seconds=-1)}, "jitter must be from 0 seconds"),
         ({"cron": DAILY, "start": start, "end": start - timedelta(1)}, "end must not be before"),
     ]:
         with pytest.raises(ConfigurationError, match=message):
