@@ -34,14 +34,10 @@ def test_every_process_has_connections_and_locks_of_its_own(database_url: str) -
 
     told = [line for line in result.stderr.splitlines() if " runs the jobs of " not in line]
     assert told == []
-    assert result.stdout.splitlines() == [
-        "preloaded: 0 failed",
-        "shared: 0 failed",
-        "job: 0 failed",
-        "view: 0 failed",
-        "lent: 0 failed",
-        "locked: 0 failed",
-    ]
+    scenarios = ["preloaded", "shared", "view", "lent", "locked"]
+    if database_url.startswith("postgresql"):
+        scenarios.append("job")
+    assert result.stdout.splitlines() == [f"{scenario}: 0 failed" for scenario in scenarios]
     assert result.returncode == 0
 
 

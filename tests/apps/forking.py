@@ -223,6 +223,10 @@ def holders(binding: Binding) -> list[object]:
 
 
 if __name__ == "__main__":
-    for scenario in (preloaded, shared, job, view, lent, locked):
+    scenarios = [preloaded, shared, view, lent, locked]
+    if sys.argv[1].startswith("postgresql"):
+        # SQLite's library has locks of its own, which a server's threads may hold at that moment.
+        scenarios.append(job)
+    for scenario in scenarios:
         failed = scenario(sys.argv[1])
         print(f"{scenario.__name__}: {failed} failed", flush=True)
