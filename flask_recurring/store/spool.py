@@ -9,6 +9,7 @@ would stand idle for as long, and keep dead rows from being cleaned up everywher
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from copy import copy
 from datetime import UTC
 from tempfile import SpooledTemporaryFile
 from types import TracebackType
@@ -17,7 +18,7 @@ from typing import Self
 import msgspec
 
 from .driver import NewJob
-from .hint import Hint, Topic
+from .hint import Hint
 
 CHUNK = 5_000
 """Jobs that are written by one statement, at most."""
@@ -32,19 +33,19 @@ MEMORY = 8 * 1024 * 1024
 class Chunk:
     """Some new jobs, as objects or as JSON: the one is made of the other when it is asked for."""
 
-    __slots__ = ("_jobs", "_packed", "keyed")
+    __slots__ = ("_jobs", "_packed", "hints", "keyed", "timed")
 
-    def __init__(
-        self, jobs: Sequence[NewJob] | None, packed: bytes | None = None, *, keyed: bool
-    ) -> None:
-        self._jobs = jobs
-        self._packed = packed
-        self.keyed = keyed
+    def __init__(self, jobs: Sequence[NewJob]) -> None:
+        self._jobs: Sequence[NewJob] | None = jobs
+        self._packed: bytes | None = None
+        # Nearly all jobs of a chunk are of a few kinds.
+        kinds = [NewJob("", "", *kind) for kind in {job[2:] for job in jobs}]
+        self.keyed = any(kind.key is not None for kind in kinds)
         """True if some of them have a key."""
-
-    @classmethod
-    def of(cls, jobs: Sequence[NewJob]) -> Chunk:
-        return cls(jobs, keyed=any(job.key is not None for job in jobs))
+        self.timed = any(kind.run_at is not None or kind.due is not None for kind in kinds)
+        """True if some of them name a time."""
+        self.hints = {hint for kind in kinds if (hint := kind.hint) is not None}
+        """The hints that they are worth, each once."""
 
     @property
     def jobs(self) -> Sequence[NewJob]:
@@ -56,7 +57,14 @@ class Chunk:
         """On one line a list of lists, each in the order of a job's fields."""
         if self._packed is not None:
             return self._packed
-        return _ENCODER.encode([_in_utc(job) for job in self._jobs or ()])
+        jobs = self._jobs or ()
+        return _ENCODER.encode([_in_utc(job) for job in jobs] if self.timed else jobs)
+
+    def holding(self, packed: bytes | None) -> Chunk:
+        """One like this, that holds nothing of the jobs but this JSON, or not even that."""
+        chunk = copy(self)
+        chunk._jobs, chunk._packed = None, packed
+        return chunk
 
 
 class Spool:
@@ -65,17 +73,18 @@ class Spool:
     def __init__(self, jobs: Iterable[NewJob]) -> None:
         self.hints: set[Hint] = set()
         """The hints that the jobs are worth, each once."""
-        # The last chunk, which for most calls is the first too, stays as it is.
+        # The last chunk, which for most calls is the first too, stays as it is. Of the others the
+        # content is in the file.
         self._last: Chunk | None = None
-        self._keyed: list[bool] = []
+        self._filed: list[Chunk] = []
         self._file = SpooledTemporaryFile(max_size=MEMORY)  # noqa: SIM115 - closed by __exit__
         try:
-            for chunk in _chunks(jobs):
+            for some in _chunks(jobs):
                 if self._last is not None:
-                    self._keyed.append(self._last.keyed)
                     self._file.write(self._last.packed + b"\n")
-                self._last = Chunk.of(chunk)
-                self.hints |= _hints(chunk)
+                    self._filed.append(self._last.holding(None))
+                self._last = Chunk(some)
+                self.hints |= self._last.hints
         except BaseException:
             self._file.close()
             raise
@@ -96,8 +105,8 @@ class Spool:
 
     def __iter__(self) -> Iterator[Chunk]:
         self._file.seek(0)
-        for line, keyed in zip(self._file, self._keyed, strict=True):
-            yield Chunk(None, line[:-1], keyed=keyed)
+        for chunk, line in zip(self._filed, self._file, strict=True):
+            yield chunk.holding(line[:-1])
         if self._last is not None:
             yield self._last
 
@@ -115,18 +124,8 @@ def _chunks(jobs: Iterable[NewJob]) -> Iterator[list[NewJob]]:
         yield chunk
 
 
-def _hints(jobs: Sequence[NewJob]) -> set[Hint]:
-    # Nearly all jobs are plain ones of a few lanes, and a hint for each of them would cost as much
-    # as all else that is done for it here.
-    lanes = {job[2:4] for job in jobs if job.plain}
-    others = {job.hint for job in jobs if not job.plain}
-    return {Hint(Topic.JOB, *lane) for lane in lanes} | {hint for hint in others if hint}
-
-
 def _in_utc(job: NewJob) -> NewJob:
     # JSON's times know no zone whose distance from UTC has seconds.
-    if job.run_at is None and job.due is None:
-        return job
     return job._replace(
         run_at=None if job.run_at is None else job.run_at.astimezone(UTC),
         due=None if job.due is None else job.due.astimezone(UTC),

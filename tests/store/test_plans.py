@@ -276,7 +276,7 @@ def test_one_job(database: Database, worker: Worker, watch: Watch) -> None:
         worker.connection.execute(Listing(database).select().where(job.c.id == 1))
         worker.connection.execute(Listing(database).select().where(job.c.key == "k"))
         worker.driver.insert(worker.connection, new_job(key="k"), None)
-        keyed = Chunk.of([new_job(key="k"), new_job(key="l")])
+        keyed = Chunk([new_job(key="k"), new_job(key="l")])
         worker.driver.insert_many(worker.connection, keyed)
     check(plans)
 

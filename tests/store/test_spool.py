@@ -48,8 +48,11 @@ def test_jobs_come_back_in_chunks_as_they_were(
             chunks = list(spool)
             assert [job for chunk in chunks for job in chunk.jobs] == given
             assert all(len(chunk.jobs) == 3 for chunk in chunks[:-1])
-            assert all(chunk.keyed == any(job.key for job in chunk.jobs) for chunk in chunks)
-            assert all(chunk.packed == Chunk.of(chunk.jobs).packed for chunk in chunks)
+            for chunk in chunks:
+                again = Chunk(chunk.jobs)
+                assert (chunk.packed, chunk.hints) == (again.packed, again.hints)
+                assert chunk.keyed == any(job.key for job in chunk.jobs)
+                assert chunk.timed == any(job.due for job in chunk.jobs)
 
 
 def test_large_jobs_come_in_small_chunks() -> None:

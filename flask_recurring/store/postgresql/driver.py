@@ -256,7 +256,7 @@ class PostgreSQL:
         found: dict[int, int] = {}
         pending = dict(enumerate(jobs))
         while pending:
-            chunk = Chunk.of(list(pending.values()))
+            chunk = Chunk(list(pending.values()))
             ids = self._insert_packed(connection, self._sql.insert_keyed, chunk)
             rows = connection.execute(sa.text(self._sql.by_keys), keys)
             taken = {row.key: row.id for row in rows}

@@ -182,20 +182,18 @@ class SQLite:
             return lent.execute(self._sql.insert, _values(job, now)).fetchone()
 
     def insert_many(self, connection: sa.Connection, chunk: Chunk) -> list[int]:
-        now, jobs = _now(), chunk.jobs
-        if chunk.keyed:
-            for key in claimed_keys(jobs):
+        now = _now()
+        if chunk.keyed or chunk.timed:
+            for key in claimed_keys(chunk.jobs):
                 connection.exec_driver_sql(self._sql.free_key, (key,))
-            return [self._insert_keyed(connection, job, now) for job in jobs]
-        # Statements of the only writer: the ids follow each other, in the order of the rows.
-        ids: list[int] = []
-        for rows in _chunks([_values(job, now) for job in jobs]):
-            statement = self._sql.insert_many(len(rows))
-            last = connection.exec_driver_sql(statement, tuple(_flat(rows))).lastrowid
-            ids += range(last - len(rows) + 1, last + 1)
-        return ids
+            return [self._insert_one(connection, job, now) for job in chunk.jobs]
+        values = (now, now, chunk.packed.decode())
+        written = connection.exec_driver_sql(self._sql.insert_many, values)
+        # A statement of the only writer: the ids follow each other, in the order of the rows.
+        last = written.lastrowid
+        return list(range(last - written.rowcount + 1, last + 1))
 
-    def _insert_keyed(self, connection: sa.Connection, job: NewJob, now: int) -> int:
+    def _insert_one(self, connection: sa.Connection, job: NewJob, now: int) -> int:
         row = connection.exec_driver_sql(self._sql.insert, _values(job, now)).first()
         if row is None:
             row = connection.exec_driver_sql(self._sql.by_key, (job.key,)).one()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..driver import NewJob
 from ..schema import WAITING, Tables
 
 
@@ -21,6 +22,17 @@ class Statements:
             VALUES (?, ?, ?, ?, 'Enqueued', ?, ?, ?, ?, ?, ?)
             ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
             RETURNING id, created_at, run_at"""
+        # For jobs without keys and times, as ``Chunk.packed`` writes them.
+        field = {
+            name: f"json_extract(value, '$[{place}]')" for place, name in enumerate(NewJob._fields)
+        }
+        self.insert_many = f"""
+            INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
+                               recurring_id, options)
+            SELECT {field["task"]}, {field["arguments"]}, {field["queue"]}, {field["priority"]},
+                   'Enqueued', ? + CAST(round({field["delay"]} * 1000000) AS INTEGER), ?,
+                   {field["recurring_id"]}, {field["options"]}
+            FROM json_each(?)"""
         self.free_key = f"UPDATE {job} SET key = NULL WHERE key = ? AND finished_at IS NOT NULL"
         self.by_key = f"SELECT id FROM {job} WHERE key = ?"
         recurring, tick = tables.name("recurring_job"), tables.name("tick")
@@ -86,14 +98,6 @@ class Statements:
                 WHERE {WAITING} AND queue = ? AND priority = ? AND run_at <= ? AND run_at >= ?
                   AND lost < ? AND task IN ({names})
                 ORDER BY run_at, id LIMIT ?)"""
-
-    def insert_many(self, count: int) -> str:
-        """Write so many jobs that have no key."""
-        row = "(?, ?, ?, ?, 'Enqueued', ?, ?, ?, ?, ?, ?)"
-        return f"""
-            INSERT INTO {self._job} (task, arguments, queue, priority, state, run_at, created_at,
-                                     recurring_id, due, key, options)
-            VALUES {_repeated(row, count)}"""
 
     def take(self, count: int) -> str:
         """Make so many jobs this server's."""
