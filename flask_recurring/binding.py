@@ -56,7 +56,7 @@ class Binding:
         if "sqlalchemy" in app.extensions:
             # Now, so that no savepoint comes before.
             with app.app_context():
-                for engine in app.extensions["sqlalchemy"].engines.values():
+                for engine in getattr(app.extensions["sqlalchemy"], "engines", {}).values():
                     begin_at_savepoints(engine)
 
     @property

@@ -371,19 +371,32 @@ def test_sqlite_session_of_another_engine_is_undone_too(
     with other_session(sqlite_url) as session:
         with session.begin_nested():
             session.execute(sa.text("SELECT 1"))
-            with pytest.raises(ConfigurationError, match=r"savepoint.*isolation_level.*Deployment"):
-                shop.task.options(session=session).enqueue(1)
+            for _ in range(2):
+                with pytest.raises(ConfigurationError, match=r"savepoint.*isolation_level.*SQLite"):
+                    shop.task.options(session=session).enqueue(1)
+                session.begin_nested()
         session.rollback()
         # From now on a savepoint of this engine begins a transaction.
         with session.begin_nested():
             session.execute(sa.text("SELECT 1"))
             shop.task.options(session=session).enqueue(2)
+            with session.begin_nested():
+                shop.task.options(session=session).enqueue(3)
         session.rollback()
         assert shop.count() == 0
-        shop.task.options(session=session).enqueue(3)
+        shop.task.options(session=session).enqueue(4)
+        with session.begin_nested():
+            shop.task.options(session=session).enqueue(5)
         session.commit()
+    assert shop.count() == 2
 
-    assert shop.count() == 1
+    with other_session(sqlite_url) as session:
+        # A savepoint is set by its first statement.
+        with session.begin_nested():
+            shop.task.options(session=session).enqueue(6)
+        session.rollback()
+
+    assert shop.count() == 2
 
 
 def test_sqlite_session_that_begins_its_transactions_itself(

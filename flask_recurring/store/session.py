@@ -16,7 +16,7 @@ from .failure import StoreUnavailable
 from .hint import Hint
 from .insertion import Insertion, fitting
 from .spool import Spool
-from .sqlite.savepoints import begin_at_savepoints, leaves_out_begin
+from .sqlite.savepoints import begin_at_savepoints, may_escape
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import scoped_session
@@ -66,10 +66,15 @@ class SessionJobs:
 
     def _connection(self) -> sa.Connection:
         """The session's connection, in a transaction."""
-        unheeded = begin_at_savepoints(self._bind.engine)
+        begin_at_savepoints(self._bind.engine)
         connection = self._session.connection(bind_arguments={"bind": self._bind})
-        if unheeded:
-            self._check_transaction(connection)
+        if may_escape(connection):
+            raise ConfigurationError(
+                "the session's savepoint may be outside of its transaction, since Python's sqlite3 "
+                "begins none before a savepoint; then a rollback would not undo the job. Set "
+                "isolation_level to None and begin transactions by SQLAlchemy's event, as "
+                "the documentation says under Deployment, SQLite; or write before the savepoint"
+            )
         if not self._database.prepared:
             self._check_tables(connection)
             self._database.prepare()
@@ -91,19 +96,6 @@ class SessionJobs:
                 "the session belongs to another database "
                 f"({theirs.render_as_string(hide_password=True)}) than the jobs "
                 f"({mine.render_as_string(hide_password=True)}), so one transaction can't hold both"
-            )
-
-    def _check_transaction(self, connection: sa.Connection) -> None:
-        """Refuse what may be committed without the session: see ``sqlite.savepoints``.
-
-        It can't be told whether a savepoint that stands already was set within a transaction.
-        """
-        if self._session.in_nested_transaction() and leaves_out_begin(connection):
-            raise ConfigurationError(
-                "the session's savepoint may be outside of its transaction, since Python's sqlite3 "
-                "begins none before a savepoint; then a rollback would not undo the job. Set "
-                "isolation_level to None and begin transactions by SQLAlchemy's event, as "
-                "the documentation says under Deployment, SQLite; or write before the savepoint"
             )
 
     def _check_tables(self, connection: sa.Connection) -> None:
