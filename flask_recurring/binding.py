@@ -13,17 +13,17 @@ from flask import Flask, current_app
 from .declarations import Declarations
 from .errors import ConfigurationError
 from .job import Job
+from .registry import Registry
 from .server import Server, ServerConfig, Workload
 from .server.janitor import Retention
 from .settings import Settings
 from .settings.database_url import normalise
-from .store import Database, NewJob, Store, begin_at_savepoints, create_engine, in_memory
+from .store import Database, NewJob, Recurring, Store, begin_at_savepoints, create_engine, in_memory
 from .version import VERSION
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
 
-    from .extension import Scheduler
     from .store.session import SessionJobs
     from .task import SomeSession
 
@@ -42,9 +42,9 @@ class Binding:
     """One scheduler on one application."""
 
     def __init__(
-        self, scheduler: Scheduler, app: Flask, settings: Settings, db: SQLAlchemy | None
+        self, registry: Registry, app: Flask, settings: Settings, db: SQLAlchemy | None
     ) -> None:
-        self.scheduler = scheduler
+        self.registry = registry
         self.app = app
         self.settings = settings
         self.server: Server | None = None
@@ -52,7 +52,7 @@ class Binding:
         self._db = db
         self._store: Store | None = None
         self._lock = threading.RLock()
-        self.declarations = Declarations(scheduler, self.ready_store, app.name)
+        self.declarations = Declarations(registry, self.ready_store, app.name)
         if "sqlalchemy" in app.extensions:
             # Now, so that no savepoint comes before.
             with app.app_context():
@@ -62,7 +62,7 @@ class Binding:
     @property
     def authorization(self) -> tuple[Callable[..., Any], ...]:
         """All hooks that decide about the dashboard: the settings' and the scheduler's."""
-        return (*self.settings.dashboard_authorization, *self.scheduler.hooks)
+        return (*self.settings.dashboard_authorization, *self.registry.hooks)
 
     # -- the store
 
@@ -159,6 +159,11 @@ class Binding:
         """Write the recurring jobs that the code declares, unless it was done already."""
         self.declarations.write()
 
+    def recurring(self) -> Recurring:
+        """The recurring jobs, with those there that the code declares."""
+        self.define()
+        return self.ready_store().recurring
+
     # -- the server
 
     def start_server(self, dashboard: str | None = None) -> Server:
@@ -202,7 +207,7 @@ class Binding:
 
     def _workload(self) -> Workload:
         scope: Callable[[], Any] = self.app.app_context
-        return Workload(self.scheduler.tasks, scope)
+        return Workload(self.registry.tasks, scope)
 
     def _config(self, dashboard: str | None) -> ServerConfig:
         settings = self.settings
@@ -242,7 +247,7 @@ class Binding:
     def after_fork(self) -> None:
         """Forget, in a child process, what belongs to the parent."""
         self._lock = threading.RLock()
-        self.scheduler.after_fork()
+        self.registry.after_fork()
         self.declarations.after_fork()
         self.server = self._stopping = None
         if self._store is not None:
@@ -251,9 +256,9 @@ class Binding:
 
 def current_binding() -> Binding:
     """The binding of the current application."""
-    scheduler: Scheduler | None = current_app.extensions.get(EXTENSION)
-    if scheduler is None:
+    binding: Binding | None = current_app.extensions.get(BINDING)
+    if binding is None:
         raise ConfigurationError(
             "no scheduler is set up on this application: call scheduler.init_app(app)"
         )
-    return scheduler.binding_of(current_app._get_current_object())  # type: ignore[attr-defined]
+    return binding

@@ -18,9 +18,9 @@ from flask.cli import AppGroup
 from sqlalchemy.exc import SQLAlchemyError
 
 from .binding import current_binding
+from .commands import Commands
 from .errors import RecurringError
-from .extension import FINISHED
-from .job import JobState
+from .job import FINISHED, JobState
 from .printable import on_one_line
 from .recurring import RecurringJob
 from .store import Failure, describe
@@ -103,7 +103,7 @@ def init_db() -> None:
 @told_plainly
 def list_recurring(as_json: bool) -> None:
     """List the recurring jobs."""
-    rows = current_binding().scheduler.list_recurring()
+    rows = current_binding().recurring().all()
     if as_json:
         _print_json(rows)
         return
@@ -128,7 +128,7 @@ def list_recurring(as_json: bool) -> None:
 @told_plainly
 def trigger(id: str) -> None:
     """Run the recurring job ID now."""
-    job = current_binding().scheduler.trigger(id, actor=_actor())
+    job = _commands().trigger(id)
     click.echo(f"Enqueued job {job.id}.")
 
 
@@ -137,7 +137,7 @@ def trigger(id: str) -> None:
 @told_plainly
 def pause(id: str) -> None:
     """Let the recurring job ID have no ticks."""
-    current_binding().scheduler.pause(id, actor=_actor())
+    _commands().pause(id)
     click.echo(f"Paused {id}.")
 
 
@@ -146,7 +146,7 @@ def pause(id: str) -> None:
 @told_plainly
 def resume(id: str) -> None:
     """Let the recurring job ID tick again, from where it was paused on."""
-    current_binding().scheduler.resume(id, actor=_actor())
+    _commands().resume(id)
     click.echo(f"Resumed {id}.")
 
 
@@ -194,7 +194,7 @@ def jobs(state: str | None, queue: str | None, task: str | None, limit: int, as_
 @told_plainly
 def requeue(id: int) -> None:
     """Let the finished or scheduled job ID run now."""
-    if not current_binding().scheduler.requeue(id, actor=_actor()):
+    if not _commands().requeue([id]):
         raise click.ClickException(f"job {id} does not exist, or is waiting or running already")
     click.echo(f"Requeued job {id}.")
 
@@ -204,7 +204,7 @@ def requeue(id: int) -> None:
 @told_plainly
 def delete(id: int) -> None:
     """Mark the job ID Deleted; if it runs, ask it to stop."""
-    if not current_binding().scheduler.delete(id, actor=_actor()):
+    if not _commands().delete([id]):
         raise click.ClickException(f"job {id} does not exist, or is deleted already")
     click.echo(f"Deleted job {id}.")
 
@@ -227,10 +227,9 @@ def delete(id: int) -> None:
 @told_plainly
 def purge(older_than: float, states: Sequence[str]) -> None:
     """Delete finished jobs, with their attempts and consoles."""
-    scheduler = current_binding().scheduler
     age = timedelta(hours=older_than)
     chosen = [JobState(state) for state in states] or FINISHED
-    count = scheduler.purge(age, chosen, actor=_actor())
+    count = _commands().purge(age, chosen)
     click.echo(f"Deleted {count} jobs.")
 
 
@@ -258,6 +257,10 @@ def servers(as_json: bool) -> None:
             for row in rows
         ),
     )
+
+
+def _commands() -> Commands:
+    return Commands(current_binding(), _actor())
 
 
 def _actor() -> str:

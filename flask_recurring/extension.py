@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import index
@@ -25,28 +23,30 @@ from flask import Flask, current_app, has_app_context
 
 from .access import Hook
 from .binding import BINDING, EXTENSION, Binding
+from .cli import commands
+from .commands import Commands
+from .dashboard import create_blueprint
 from .decorator import (
     Decorator,
     RecurringOptions,
     definition_of,
-    made_anew,
     policy_of,
     refuse_bare,
-    warn_if_passing,
 )
 from .definition import Definition
-from .errors import ConfigurationError, UnknownTaskError
+from .errors import ConfigurationError
 from .forks import protect
-from .job import Job, JobState
-from .names import refuse_unknown, validate_id, validate_queue
-from .overrides import Overrides, checked, checked_names
+from .job import FINISHED, Job, JobState
+from .names import refuse_unknown, validate_id
+from .overrides import Overrides
 from .policy import Policies
 from .recurring import RecurringJob
+from .registry import Registry
 from .retry import Retry
 from .schedule import Schedule
 from .serving import start, watch
 from .settings import Settings
-from .store import APPLICATION, NewJob, Recurring
+from .store import APPLICATION, NewJob
 from .task import Call, Task, TaskOptions
 
 if TYPE_CHECKING:
@@ -56,8 +56,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-FINISHED = (JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED)
 
 
 class Scheduler:
@@ -79,15 +77,10 @@ class Scheduler:
         *,
         connection_factory: Callable[[], Any] | None = None,
     ) -> None:
-        self.tasks: dict[str, Task[..., Any]] = {}
-        self.hooks: list[Hook] = []
-        self.revision = 0
-        """Another number after each declaration of a recurring job."""
-        self._definitions: dict[str, tuple[Task[..., Any], Definition]] = {}
+        self._registry = Registry(self._definitions_changed)
         self._connection_factory = connection_factory
         # Each is kept by its application, and is gone with it.
         self._bindings: WeakSet[Binding] = WeakSet()
-        self._lock = threading.Lock()
         if app is not None:
             self.init_app(app, db)
 
@@ -110,17 +103,13 @@ class Scheduler:
         if factory is not None:
             config["RECURRING_CONNECTION_FACTORY"] = factory
         settings = Settings.from_config(config)
-        binding = Binding(self, app, settings, db)
+        binding = Binding(self._registry, app, settings, db)
         self._bindings.add(binding)
         protect(binding)
         app.extensions[EXTENSION] = self
         app.extensions[BINDING] = binding
-        from .cli import commands
-
         app.cli.add_command(commands)
         if settings.dashboard_enabled:
-            from .dashboard import create_blueprint
-
             app.register_blueprint(create_blueprint(binding))
         if settings.worker_enabled:
             watch(binding)
@@ -179,7 +168,7 @@ class Scheduler:
         defaults = TaskOptions.of(queue=queue, priority=priority, retry=retry, timeout=timeout)
 
         def decorate(function: Any) -> Task[..., Any]:
-            return self._register(function, name, defaults)
+            return self._registry.register(function, self, name, defaults)
 
         return cast(Decorator, decorate)
 
@@ -247,15 +236,10 @@ class Scheduler:
         def decorate(function: Any) -> Task[..., Any]:
             if isinstance(function, Task):
                 task = function
-                self._check_own(task)
+                self._registry.check_own(task)
             else:
-                task = self._register(function, name, defaults)
-            known = self._definitions.get(id)
-            if known is not None and not made_anew(known[0], task):
-                raise ConfigurationError(
-                    f"the recurring job id {id!r} is declared twice in this application"
-                )
-            self._declare(
+                task = self._registry.register(function, self, name, defaults)
+            self._registry.declare(
                 task,
                 definition_of(
                     task,
@@ -276,54 +260,29 @@ class Scheduler:
 
     def authorization(self, hook: Hook) -> Hook:
         """Let the function decide who may do what in the dashboard; the lowest answer counts."""
-        self.hooks.append(hook)
+        self._registry.hooks.append(hook)
         return hook
 
-    def _register(self, function: Any, name: str | None, defaults: TaskOptions) -> Task[..., Any]:
-        if isinstance(function, Task):
-            raise ConfigurationError(
-                f"{function.name!r} is a task already; put @scheduler.recurring above "
-                "@scheduler.task, not below it"
-            )
-        task: Task[..., Any] = Task(function, self, name=name, defaults=defaults)
-        known = self.tasks.get(task.name)
-        if known is None:
-            warn_if_passing(task, stacklevel=3)
-        elif not made_anew(known, task):
-            raise ConfigurationError(
-                f"two functions are registered as the task {task.name!r}; give one of them a name"
-            )
-        # In place: servers that run already hold it, and take its keys in one step.
-        self.tasks[task.name] = task
-        return task
-
-    def _declare(self, task: Task[..., Any], definition: Definition) -> None:
-        with self._lock:
-            self._definitions[definition.id] = (task, definition)
-            self.revision += 1
-        for binding in list(self._bindings):
-            if binding.server is not None:
-                binding.server.definitions_changed()
-
-    def _check_own(self, task: Task[..., Any]) -> None:
-        if self.tasks.get(task.name) is not task:
-            raise ConfigurationError(f"the task {task.name!r} belongs to another scheduler")
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]:
+        """The registered tasks by their names."""
+        return self._registry.tasks
 
     def definitions(self) -> list[Definition]:
         """The recurring jobs that the code declares."""
-        with self._lock:
-            return [definition for _, definition in self._definitions.values()]
+        return self._registry.definitions()
 
-    def after_fork(self) -> None:
-        """Make a lock of its own in a child process."""
-        self._lock = threading.Lock()
+    def _definitions_changed(self) -> None:
+        for binding in list(self._bindings):
+            if binding.server is not None:
+                binding.server.definitions_changed()
 
     # -- applications
 
     def binding_of(self, app: Flask) -> Binding:
         """What an application has of this scheduler."""
         binding: Binding | None = app.extensions.get(BINDING)
-        if binding is None or binding.scheduler is not self:
+        if binding is None or binding.registry is not self._registry:
             raise ConfigurationError(
                 f"this scheduler is not set up on {app.name!r}: call scheduler.init_app(app)"
             )
@@ -386,11 +345,11 @@ class Scheduler:
 
         :param actor: who wants it, for the audit; so in all that follows.
         """
-        return self.binding.ready_store().jobs.requeue(_job_id(id), actor)
+        return bool(self._commands(actor).requeue([_job_id(id)]))
 
     def delete(self, id: int, *, actor: str = APPLICATION) -> bool:
         """Mark a job Deleted; one that runs is asked to stop. False if there is nothing to do."""
-        return self.binding.ready_store().jobs.delete(_job_id(id), actor)
+        return bool(self._commands(actor).delete([_job_id(id)]))
 
     def purge(
         self,
@@ -406,21 +365,7 @@ class Scheduler:
         :param actor: who wants it, for the audit.
         :return: how many jobs were deleted.
         """
-        if not isinstance(older_than, timedelta) or older_than < timedelta(0):
-            raise ConfigurationError(
-                f"older_than must be a timedelta that is not negative, not {older_than!r}"
-            )
-        wanted = [states] if isinstance(states, str) else list(states)
-        try:
-            chosen = [JobState(state) for state in wanted]
-        except ValueError as error:
-            raise ConfigurationError(f"states: {error}") from None
-        unfinished = [state.value for state in chosen if not state.finished]
-        if unfinished:
-            raise ConfigurationError(
-                f"only finished jobs can be purged, not those that are {', '.join(unfinished)}"
-            )
-        return self.binding.ready_store().jobs.purge(older_than, chosen, actor)
+        return self._commands(actor).purge(older_than, states)
 
     def write(self, job: NewJob, session: SomeSession | None) -> Job:
         """Write a job that a task made. Used by ``Task``."""
@@ -429,14 +374,7 @@ class Scheduler:
     def _task(self, task: Task[P, R] | str) -> Task[P, R]:
         if isinstance(task, Task):
             return task
-        found = self.tasks.get(task)
-        if found is None:
-            near = difflib.get_close_matches(str(task), list(self.tasks), n=1)
-            raise UnknownTaskError(
-                f"no task is registered as {task!r}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-            )
-        return cast("Task[P, R]", found)
+        return cast("Task[P, R]", self._registry.find(task))
 
     # -- recurring jobs
 
@@ -501,11 +439,11 @@ class Scheduler:
             retry=retry,
             timeout=timeout,
         )
-        self._recurring().save([definition], actor)
+        self._commands(actor).save(definition)
 
     def remove(self, id: str, *, actor: str = APPLICATION) -> None:
         """Delete a recurring job; its jobs stay. ``UnknownRecurringJobError`` if there is none."""
-        self._recurring().remove(id, actor)
+        self._commands(actor).remove(id)
 
     def trigger(self, id: str, *, actor: str = APPLICATION) -> Job:
         """Run a recurring job now, beside its schedule, and return the new job.
@@ -514,18 +452,18 @@ class Scheduler:
 
         :param actor: who wants it, for the history and the audit.
         """
-        return self._recurring().trigger(id, actor)
+        return self._commands(actor).trigger(id)
 
     def pause(self, id: str, *, actor: str = APPLICATION) -> None:
         """Let a recurring job have no ticks until it is resumed."""
-        self._recurring().pause(id, actor)
+        self._commands(actor).pause(id)
 
     def resume(self, id: str, *, actor: str = APPLICATION) -> None:
         """Let a paused recurring job tick again.
 
         What it missed meanwhile is treated as its ``misfire`` policy says.
         """
-        self._recurring().resume(id, actor)
+        self._commands(actor).resume(id)
 
     def override(self, id: str, *, actor: str = APPLICATION, **options: Unpack[Overrides]) -> None:
         """Let these options count for a recurring job, whatever the code declares.
@@ -537,8 +475,7 @@ class Scheduler:
         :param options: ``cron`` or ``every``, ``timezone``, ``start``, ``end``, ``queue``,
             ``priority``, ``retry``, ``timeout``, ``paused``, and the policies.
         """
-        fields, paused = checked(options)
-        self._recurring().override(id, fields, paused=paused, actor=actor)
+        self._commands(actor).override(id, options)
 
     def reset(
         self, id: str, options: Iterable[str] | None = None, *, actor: str = APPLICATION
@@ -547,31 +484,28 @@ class Scheduler:
 
         :param options: names of the options to reset; all of them by default, ``paused`` included.
         """
-        names = None if options is None else checked_names(options)
-        self._recurring().reset(id, names, actor=actor)
+        self._commands(actor).reset(id, options)
 
     def get_recurring(self, id: str) -> RecurringJob | None:
         """The recurring job with this id, None if there is none."""
-        return self._recurring().get(id)
+        return self.binding.recurring().get(id)
 
     def list_recurring(self) -> list[RecurringJob]:
         """All recurring jobs in the database, in the order of their ids."""
-        return self._recurring().all()
-
-    def _recurring(self) -> Recurring:
-        binding = self.binding
-        binding.define()
-        return binding.ready_store().recurring
+        return self.binding.recurring().all()
 
     # -- queues
 
     def pause_queue(self, name: str, *, actor: str = APPLICATION) -> None:
         """Let servers take nothing more from a queue. What runs goes on to its end."""
-        self.binding.ready_store().queues.pause(validate_queue(name), actor)
+        self._commands(actor).pause_queue(name)
 
     def resume_queue(self, name: str, *, actor: str = APPLICATION) -> None:
         """Let servers take from the queue again."""
-        self.binding.ready_store().queues.resume(validate_queue(name), actor)
+        self._commands(actor).resume_queue(name)
+
+    def _commands(self, actor: str) -> Commands:
+        return Commands(self.binding, actor)
 
 
 def _job_id(id: int) -> int:

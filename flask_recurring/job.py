@@ -24,8 +24,12 @@ class JobState(enum.StrEnum):
 
     @property
     def finished(self) -> bool:
-        """Whether a job in this state will not run again by itself."""
-        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED)
+        """True if a job in this state will not run again by itself."""
+        return self in FINISHED
+
+
+FINISHED = (JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED)
+"""The states in which a job will not run again by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 from flask import Response, request
 
-from ..binding import current_binding
 from . import notice
 from .figures import shared
 from .job import job
 from .jobs import Filter, jobs
 from .page import go_to, url, wants_fragment
-from .security import actor
+from .security import commands
 
 MOST_AT_ONCE = 1000
 """Jobs that one form may name."""
@@ -20,17 +19,17 @@ MOST_AT_ONCE = 1000
 
 def requeue() -> Response:
     """``POST /jobs/requeue``: run the named jobs, once more or at once."""
-    return _act("requeue", current_binding().store.jobs.requeue_all)
+    return _act("requeue", commands().requeue)
 
 
 def delete() -> Response:
     """``POST /jobs/delete``: the named jobs will not run; a running one is asked to stop."""
-    return _act("delete", current_binding().store.jobs.delete_all)
+    return _act("delete", commands().delete)
 
 
-def _act(verb: str, act: Callable[[Sequence[int], str], Sequence[int]]) -> Response:
+def _act(verb: str, act: Callable[[Iterable[int]], list[int]]) -> Response:
     named = list(dict.fromkeys(request.form.getlist("job", type=int)))[:MOST_AT_ONCE]
-    done = act(named, actor())
+    done = act(named)
     shared().forget()
     told = f"{verb}-{len(done)}-{len(named)}"
     if request.args.get("back") == "job" and len(named) == 1:

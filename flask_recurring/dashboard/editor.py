@@ -25,7 +25,7 @@ from .notice import Notice
 from .option import OPTIONS
 from .page import answer, go_to, message, url, wants_fragment
 from .schedule import following, wording
-from .security import actor, granted
+from .security import commands, granted
 
 
 def edit() -> Response:
@@ -41,9 +41,7 @@ def save() -> Response:
     identifier = draft.job.id
     if not draft.errors and draft.changed:
         try:
-            current_binding().store.recurring.override(
-                identifier, draft.options, draft.dropped, paused=draft.paused, actor=actor()
-            )
+            commands().write_over(identifier, draft.options, draft.dropped, paused=draft.paused)
             shared().forget()
         except UnknownRecurringJobError:
             abort(404)
@@ -62,7 +60,7 @@ def reset() -> Response:
         abort(400)
     names = None if option is None else [option]
     try:
-        current_binding().scheduler.reset(identifier, names, actor=actor())
+        commands().reset(identifier, names)
         shared().forget()
     except UnknownRecurringJobError:
         abort(404)

@@ -28,7 +28,7 @@ def job(job_id: int, notice: Notice | None = None) -> Response:
     if found is None:
         abort(404)
     attempts = binding.store.jobs.attempts(job_id)
-    task = binding.scheduler.tasks.get(found.task)
+    task = binding.registry.tasks.get(found.task)
     asked = request.args.get("claim", type=int)
     shown = request.args.get("shown", type=int)
     claims = binding.store.console.claims(job_id)

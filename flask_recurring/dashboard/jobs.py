@@ -106,7 +106,7 @@ def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
         order=order(wanted),
         processing=figures.processing(),
         paused=figures.paused_queues(),
-        tasks=binding.scheduler.tasks,
+        tasks=binding.registry.tasks,
         queues=known_queues(),
         notice=notice or _told(),
     )
@@ -128,7 +128,7 @@ def order(wanted: Filter) -> str:
 
 def known_queues() -> list[str]:
     """Queues to offer in the filter: those of our own tasks."""
-    return sorted({task.defaults.queue for task in current_binding().scheduler.tasks.values()})
+    return sorted({task.defaults.queue for task in current_binding().registry.tasks.values()})
 
 
 def _told() -> Notice | None:

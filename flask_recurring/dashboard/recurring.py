@@ -6,8 +6,9 @@ the parameter ``id``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from flask import Response, abort, request
 
@@ -19,15 +20,9 @@ from .figures import shared
 from .notice import Notice
 from .page import answer, go_to, url, wants_fragment
 from .schedule import wording
-from .security import actor
+from .security import commands
 
-Outcome = TypeVar("Outcome", covariant=True)
-
-
-class Act(Protocol[Outcome]):
-    """What an operator does to a recurring job."""
-
-    def __call__(self, id: str, *, actor: str) -> Outcome: ...
+Outcome = TypeVar("Outcome")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +88,14 @@ def recurring(notice: Notice | None = None) -> Response:
 def trigger() -> Response:
     """``POST /recurring/trigger``: run it now, whatever its schedule says."""
     identifier = request.form.get("id", "")
-    job = _try(current_binding().scheduler.trigger, identifier)
+    job = _try(commands().trigger, identifier)
     return _back("triggered", Notice(f"Triggered {identifier}.", job.id))
 
 
 def pause() -> Response:
     """``POST /recurring/pause``: no more ticks until it is resumed."""
     identifier = request.form.get("id", "")
-    _try(current_binding().scheduler.pause, identifier)
+    _try(commands().pause, identifier)
     return _back("paused", Notice(f"Paused {identifier}."))
 
 
@@ -108,20 +103,20 @@ def resume() -> Response:
     """``POST /recurring/resume``: ticks again, from where it was paused on: its misfire policy
     decides about what it missed meanwhile."""
     identifier = request.form.get("id", "")
-    _try(current_binding().scheduler.resume, identifier)
+    _try(commands().resume, identifier)
     return _back("resumed", Notice(f"Resumed {identifier}."))
 
 
 def remove() -> Response:
     """``POST /recurring/remove``: the recurring job goes, its past jobs stay."""
     identifier = request.form.get("id", "")
-    _try(current_binding().scheduler.remove, identifier)
+    _try(commands().remove, identifier)
     return _back("removed", Notice(f"Removed {identifier}."))
 
 
-def _try(action: Act[Outcome], identifier: str) -> Outcome:
+def _try(action: Callable[[str], Outcome], identifier: str) -> Outcome:
     try:
-        done = action(identifier, actor=actor())
+        done = action(identifier)
         shared().forget()
         return done
     except UnknownRecurringJobError:

@@ -9,6 +9,7 @@ from werkzeug.datastructures import Headers
 
 from ..access import Access, Decision, Hook, decide, identity
 from ..binding import current_binding
+from ..commands import Commands
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIEnvironment
@@ -54,6 +55,11 @@ def granted() -> Access:
 def actor() -> str:
     """Who is asking, for the audit: whom a hook or a login vouches for, else the address."""
     return decision().user or identity(request) or request.remote_addr or "unknown"
+
+
+def commands() -> Commands:
+    """What this request may do to jobs and recurring jobs, in the name of who is asking."""
+    return Commands(current_binding(), actor())
 
 
 class Hardened(Response):

@@ -14,7 +14,7 @@ from ..log import logger
 from ..store import Entry, Tally, describe
 from ..store.completion import Setback, Success
 from ..store.console import LARGEST
-from ..store.driver import Accepted
+from ..store.records import Accepted
 
 T = TypeVar("T")
 

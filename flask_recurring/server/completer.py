@@ -18,7 +18,7 @@ from ..console import Console
 from ..log import logger
 from ..store import Entry, Failure, Link, Store, Tally
 from ..store.completion import Outcome, Setback, Success
-from ..store.driver import Accepted
+from ..store.records import Accepted
 from .backoff import Backoff
 from .batch import Batch, write_apart
 from .stock import Stock

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from ..policy import Misfire, start_of
 from ..schedule import Schedule
-from ..store.driver import Due
+from ..store.records import Due
 from ..store.recurring import DueRow, options_of
 
 SHOWN = 100

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..policy import Overlap
-from ..store.driver import Due
+from ..store.records import Due
 from ..store.recurring import Going
 from .misfire import without_run
 

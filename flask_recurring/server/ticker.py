@@ -17,7 +17,7 @@ from ..log import logger
 from ..policy import Overlap
 from ..schedule import Schedule, read_schedule
 from ..store import Hint, Store, Topic
-from ..store.driver import Due
+from ..store.records import Due
 from ..store.recurring import DueRow, Going
 from .clock import Clock
 from .misfire import SHOWN, all_due, single

@@ -22,7 +22,6 @@ from .console import (
 )
 from .count import Count
 from .database import Database
-from .driver import Entry, NewJob, Tally
 from .engine import create_engine, in_memory
 from .failure import Failure, StoreUnavailable, StoreUnusable, describe
 from .hint import Hint, Topic
@@ -33,6 +32,7 @@ from .manifests import Manifests
 from .migrations import owns
 from .page import Cursor, Page
 from .queues import Queues
+from .records import Entry, NewJob, Tally
 from .recurring import Bookmark, Order, Recurring, RecurringPage
 from .rescue import Rescue
 from .servers import Lease, NewServer, ServerInfo, Servers

@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from .database import Database
-from .driver import Entry
+from .records import Entry
 from .types import is_id
 
 ROW_LINES = 100

@@ -11,22 +11,23 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakSet
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..errors import ConfigurationError
+from .driver import Driver
 from .engine import AUTOCOMMIT, INHERITED, beside, in_memory
 from .link import Link
+from .migrations import complete, migrate
 from .pool import Pool
+from .postgresql import PostgreSQL
 from .schema import Tables
+from .sqlite import SQLite
 from .types import current
 from .visit import Visit, present
-
-if TYPE_CHECKING:
-    from .driver import Driver
 
 
 class Database:
@@ -44,9 +45,6 @@ class Database:
         bind_key: str | None = None,
         statement_timeout: float = 10.0,
     ) -> None:
-        from .postgresql import PostgreSQL
-        from .sqlite import SQLite
-
         self.schema = schema
         self.bare_engine = engine
         self.tables = Tables(engine.dialect.name, schema, bind_key)
@@ -91,8 +89,6 @@ class Database:
         """
         if self._ready:
             return
-        from .migrations import migrate
-
         with self._preparing:
             if not self._ready:
                 self._look()
@@ -101,8 +97,6 @@ class Database:
 
     def complete(self) -> None:
         """Create what is missing of the tables, also where ``prepare`` has seen to them before."""
-        from .migrations import complete
-
         with self._preparing:
             self._look()
             complete(self)

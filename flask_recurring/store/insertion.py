@@ -12,11 +12,11 @@ from ..arguments import read_arguments
 from ..errors import ArgumentError
 from ..job import Job, JobState
 from .database import Database
-from .driver import NewJob
 from .failure import Failure, StoreUnavailable
 from .hint import Hint
 from .keys import Keys
 from .listing import Listing, read
+from .records import NewJob
 from .spool import Spool
 from .text import first_unfit, fitted
 from .types import now
@@ -30,7 +30,7 @@ class Insertion:
         self._job = database.tables.job
         self._tell = tell
         self._listing = Listing(database)
-        self._keys = Keys(self._job, self._listing)
+        self._keys = Keys(self._job, self._listing.select)
 
     def insert(self, job: NewJob) -> Job:
         """Write one job. If its key is taken, the job that has it is returned instead.

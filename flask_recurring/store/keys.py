@@ -13,16 +13,15 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .driver import NewJob
-from .listing import Listing
+from .records import NewJob
 
 
 class Keys:
     """Finds the job that has a key, and takes it away from one that is finished."""
 
-    def __init__(self, job: sa.Table, listing: Listing) -> None:
+    def __init__(self, job: sa.Table, select: Callable[[], sa.Select[Any]]) -> None:
         self._job = job
-        self._listing = listing
+        self._select = select
 
     def holder(
         self, execute: Callable[[sa.Executable], sa.Result[Any]], job: NewJob
@@ -33,7 +32,7 @@ class Keys:
         comes between that and this is found by the next call.
         """
         named = self._job.c.key == job.key
-        found = execute(self._listing.select().where(named)).first()
+        found = execute(self._select().where(named)).first()
         if found is None or found.finished_at is None or job.key_kept:
             return found
         # Asked again: it may have been requeued since it was read.

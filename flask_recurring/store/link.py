@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
+from .driver import Driver
 from .engine import INHERITED
 from .failure import Failure
-
-if TYPE_CHECKING:
-    from .database import Database
-
 
 _HARMLESS = {
     Failure.BUSY,
@@ -28,6 +25,17 @@ _HARMLESS = {
 """What the database says of a statement, and not of the connection that it came by."""
 
 
+class Opener(Protocol):
+    """What a link asks of its database."""
+
+    driver: Driver
+    engine: sa.Engine
+    statement_timeout: float
+
+    def open(self, role: str, reached: Callable[[Any], None]) -> sa.Connection:
+        """Open a connection; see ``Database.open``."""
+
+
 class Link:
     """A connection of one server thread: opened on demand, dropped when it is not in order.
 
@@ -35,7 +43,7 @@ class Link:
     it come back with an error: a peer that went away without a word is not waited for.
     """
 
-    def __init__(self, database: Database, role: str) -> None:
+    def __init__(self, database: Opener, role: str) -> None:
         self.role = role
         self.presence: str | None = None
         """What the connection says to others of the life of this process, while it stands."""

@@ -12,15 +12,27 @@ old hosts go on beside the new ones, so a migration must keep what the version b
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 
 from ..log import logger
-from .database import Database
+from .driver import Driver
 from .schema import Tables
 from .types import Instant, now
+
+
+class Migrated(Protocol):
+    """What is asked of a database that is to be migrated."""
+
+    driver: Driver
+    schema: str
+    tables: Tables
+
+    def connect(self) -> AbstractContextManager[sa.Connection]:
+        """A connection in which each statement commits by itself."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ MIGRATIONS: tuple[Migration, ...] = (
 """The steps after version 1. A database that holds nothing yet gets what they lead to at once."""
 
 
-def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) -> int:
+def migrate(database: Migrated, migrations: Sequence[Migration] = MIGRATIONS) -> int:
     """Bring the database to the newest version; returns the version that it has then."""
     newest = _newest(migrations)
     stamp = _stamp(database.tables)
@@ -87,7 +99,7 @@ def migrate(database: Database, migrations: Sequence[Migration] = MIGRATIONS) ->
     return found
 
 
-def complete(database: Database) -> None:
+def complete(database: Migrated) -> None:
     """Bring the database to the newest version, and make what is missing of its tables.
 
     ``migrate`` goes by the version alone, so it doesn't see that somebody dropped a table. What is
@@ -99,7 +111,7 @@ def complete(database: Database) -> None:
         database.tables.metadata.create_all(connection)
 
 
-def owns(database: Database, table: str, schema: str | None) -> bool:
+def owns(database: Migrated, table: str, schema: str | None) -> bool:
     """True if a table of this name is one of the package's.
 
     :param schema: the schema that it is in; None for the one that connections have by default.

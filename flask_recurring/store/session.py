@@ -11,10 +11,10 @@ from sqlalchemy.orm import Session, SessionTransaction
 from ..errors import ConfigurationError
 from ..job import Job
 from .database import Database
-from .driver import NewJob
 from .failure import StoreUnavailable
 from .hint import Hint
 from .insertion import Insertion, fitting
+from .records import NewJob
 from .spool import Spool
 from .sqlite.savepoints import begin_at_savepoints, may_escape
 

@@ -17,8 +17,8 @@ from typing import Self
 
 import msgspec
 
-from .driver import NewJob
 from .hint import Hint
+from .records import NewJob
 
 CHUNK = 5_000
 """Jobs that are written by one statement, at most."""

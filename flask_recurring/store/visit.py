@@ -7,20 +7,28 @@ it would rather hear that it takes too long than wait on; so its reads share all
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import sqlalchemy as sa
 
-if TYPE_CHECKING:
-    from .database import Database
+from .driver import Driver
+
+
+class Visited(Protocol):
+    """What a visit asks of its database."""
+
+    driver: Driver
+
+    def pooled(self) -> AbstractContextManager[sa.Connection]:
+        """A connection of the pool."""
 
 
 class Visit:
     """The connection of a request's reads, taken from the pool at the first of them."""
 
-    def __init__(self, database: Database, timeout: float) -> None:
+    def __init__(self, database: Visited, timeout: float) -> None:
         self.database = database
         self.timeout = timeout
         self._held = ExitStack()
@@ -56,7 +64,7 @@ class Visit:
 _PRESENT: ContextVar[Visit | None] = ContextVar("flask_recurring_visit", default=None)
 
 
-def present(database: Database) -> Visit | None:
+def present(database: Visited) -> Visit | None:
     """The visit to this database that is going on here, if one is."""
     visit = _PRESENT.get()
     return visit if visit is not None and visit.database is database else None

@@ -352,7 +352,7 @@ def test_thread_that_died_is_replaced_and_reported_once(
     # What the thread does after an exception raises, too.
     monkeypatch.setattr(threads, "PAUSE", -1.0)
     thread = strike(part)
-    scheduler = binding_of(app).scheduler
+    scheduler: Scheduler = app.extensions["recurring"]
 
     wait_for(lambda: scheduler.enqueue("work") and not thread.is_alive())
     monkeypatch.undo()

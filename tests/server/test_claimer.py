@@ -12,7 +12,7 @@ import pytest
 from flask_recurring import JobState, Scheduler
 from flask_recurring.server.stock import MOST, UNWRITTEN
 from flask_recurring.store.claim import Claimed, Lane
-from flask_recurring.store.driver import Accepted
+from flask_recurring.store.records import Accepted
 from tests.applications import Applications, store_of
 from tests.waiting import wait_for
 

@@ -13,7 +13,7 @@ from flask_recurring.job import JobState
 from flask_recurring.store import Entry, Store, Tally
 from flask_recurring.store.claim import Claimed
 from flask_recurring.store.completion import Outcome, Setback, Success
-from flask_recurring.store.driver import Accepted
+from flask_recurring.store.records import Accepted
 from tests.store.conftest import Hire
 from tests.store.samples import fetch, new_job, row_count
 from tests.store.worker import Worker, setback, success

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from flask_recurring.server.clock import Clock
 from flask_recurring.server.ticker import BATCH, Ticker
 from flask_recurring.store import Hint, Store, Topic
-from flask_recurring.store.driver import Due
+from flask_recurring.store.records import Due
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import (

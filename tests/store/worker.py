@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from flask_recurring.store import Entry, NewServer, Store, Tally
 from flask_recurring.store.claim import Claimed, Lane
 from flask_recurring.store.completion import Outcome, Setback, Success
-from flask_recurring.store.driver import Accepted
+from flask_recurring.store.records import Accepted
 
 
 class Worker:

@@ -31,10 +31,10 @@ from psycopg.sql import SQL, Identifier
 
 from ..claim import LOST_LIMIT, Claimed, Lane, Survey
 from ..completion import Outcome, Setback, Success, state_after
-from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
 from ..keys import claimed_keys
 from ..pieces import pieces
+from ..records import Accepted, Due, Entry, NewJob, Tally
 from ..schema import Tables
 from ..spool import Chunk
 from .connection import keep_alive, raw

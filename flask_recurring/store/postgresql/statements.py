@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ..driver import NewJob
+from ..records import NewJob
 from ..schema import WAITING, Tables
 from ..types import in_microseconds
 

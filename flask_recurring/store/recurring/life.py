@@ -14,9 +14,9 @@ from ...job import Job, JobState
 from ...schedule import Schedule
 from ..audit import APPLICATION, entry
 from ..awaiting import APART
-from ..driver import NewJob
 from ..hint import Hint, Topic
 from ..insertion import written
+from ..records import NewJob
 from ..text import is_storable, storable
 from ..types import now
 from .table import PAUSED, RecurringTable, changed, decoded, encoded, go_on, place, unknown

@@ -15,8 +15,8 @@ import msgspec
 import sqlalchemy as sa
 
 from ..awaiting import APART
-from ..driver import Due
 from ..expiry import Expiry
+from ..records import Due
 from ..types import now
 from .table import RecurringTable
 

@@ -29,9 +29,9 @@ import sqlalchemy as sa
 from ...chance import chance
 from ..claim import LOST_LIMIT, Claimed, Lane, Survey
 from ..completion import Outcome, Setback, Success, state_after
-from ..driver import Accepted, Due, Entry, NewJob, Tally
 from ..hint import Hint, Topic
 from ..keys import claimed_keys
+from ..records import Accepted, Due, Entry, NewJob, Tally
 from ..schema import Tables
 from ..spool import Chunk
 from ..types import from_microseconds, to_microseconds
