@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..driver import NewJob
+from ..records import NewJob
 from ..schema import WAITING, Tables
 
 
