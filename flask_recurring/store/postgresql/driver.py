@@ -356,9 +356,10 @@ class PostgreSQL:
         counts = list(tallies)
         if successes and not (setbacks or entries or counts):
             return Accepted(self._succeed(driver, successes, time.monotonic()), set())
+        # The transaction has one time, so there is one for what is reckoned from it. Taken before
+        # it begins, lest a run seem to have begun before its job was made.
+        moment = time.monotonic()
         with driver.transaction():
-            # The transaction has one time, so there is one for what is reckoned from it.
-            moment = time.monotonic()
             # Lines before the end of their job: whoever sees the end sees all that was written.
             if entries:
                 self._write_console(driver, entries, moment)
