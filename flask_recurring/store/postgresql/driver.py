@@ -87,13 +87,8 @@ class PostgreSQL:
     def transaction(self, connection: sa.Connection) -> Iterator[None]:
         # Whatever the database or the role prefers: nothing here is meant for another.
         connection.exec_driver_sql("BEGIN ISOLATION LEVEL READ COMMITTED")
-        try:
+        with _ended(connection):
             yield
-        except BaseException:
-            if not connection.invalidated and not connection.closed:
-                raw(connection).rollback()
-            raise
-        connection.exec_driver_sql("COMMIT")
 
     @contextmanager
     def reading(self, connection: sa.Connection, timeout: float) -> Iterator[None]:
@@ -103,13 +98,8 @@ class PostgreSQL:
             f" SET LOCAL statement_timeout = {_milliseconds(timeout)}",
             prepare=False,
         )
-        try:
+        with _ended(connection):
             yield
-        except BaseException:
-            if not connection.invalidated and not connection.closed:
-                raw(connection).rollback()
-            raise
-        connection.exec_driver_sql("COMMIT")
 
     def limit(self, connection: sa.Connection, timeout: float) -> None:
         raw(connection).execute(f"SET LOCAL statement_timeout = {_milliseconds(timeout)}")
@@ -489,6 +479,18 @@ class PostgreSQL:
 
     def release(self) -> None:
         return
+
+
+@contextmanager
+def _ended(connection: sa.Connection) -> Iterator[None]:
+    """Commit the transaction that was begun, or roll it back if the block raises."""
+    try:
+        yield
+    except BaseException:
+        if not connection.invalidated and not connection.closed:
+            raw(connection).rollback()
+        raise
+    connection.exec_driver_sql("COMMIT")
 
 
 def literal(numbers: Sequence[int | str]) -> str:
