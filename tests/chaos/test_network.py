@@ -92,7 +92,7 @@ def test_connection_goes_silent_in_the_middle_of_a_tick(
 ) -> None:
     fleet, client = chaos(postgres_url, **TIMEOUT)
     fleet.start(1, proxy.url, ticks=2)
-    control = connection_of("control", proxy, postgres_url)
+    control = wait_for(lambda: connection_of("control", proxy, postgres_url), RECOVERY)
     assert control is not None
     # After this the recurring job's row is locked by a transaction that nobody goes on with.
     trap = control.trap = Trap("SELECT 1", within=True, silent=True)
