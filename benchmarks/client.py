@@ -8,8 +8,8 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from flask_recurring.store import Store
-from flask_recurring.store.types import now
+from flask_recurring._store import Store
+from flask_recurring._store.types import now
 from flask_recurring.task import Call
 
 from .application import create_app, scheduler

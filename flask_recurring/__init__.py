@@ -6,9 +6,13 @@ settings, logs and activity in PostgreSQL or SQLite, and shows everything on a d
 
 from __future__ import annotations
 
-from .access import Access, AllowAll, Decision, LocalRequestsOnly
-from .console import COLORS, ProgressBar
-from .context import JobContext, current_job
+from ._dashboard.access import Access, AllowAll, Decision, LocalRequestsOnly
+from ._recurring.policy import Misfire, Overlap
+from ._recurring.recurring_job import PreviousRun, RecurringJob
+from ._recurring.schedule import Schedule
+from ._run.console import COLORS, ProgressBar
+from ._run.context import JobContext, current_job
+from ._store import StoreUnavailable, StoreUnusable
 from .cron import CronExpression
 from .errors import (
     ArgumentError,
@@ -18,13 +22,9 @@ from .errors import (
     UnknownRecurringJobError,
     UnknownTaskError,
 )
-from .extension import Scheduler
 from .job import Attempt, Job, JobState
-from .policy import Misfire, Overlap
-from .recurring import PreviousRun, RecurringJob
 from .retry import RetryPolicy
-from .schedule import Schedule
-from .store import StoreUnavailable, StoreUnusable
+from .scheduler import Scheduler
 from .task import BoundTask, Call, Task
 from .version import VERSION as __version__
 

@@ -10,7 +10,7 @@ from typing import Any, Self, TypeAlias
 
 import msgspec
 
-from .duration import in_words
+from ._checks import in_words
 from .errors import ConfigurationError
 
 MOST_ATTEMPTS = 10_000

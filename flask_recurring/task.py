@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
-import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -30,15 +29,21 @@ from typing import (
 
 import msgspec
 
-from .arguments import Signature
-from .child import without_children
-from .context import JobContext, current_context, terminal_context
-from .duration import in_words
+from ._arguments import Signature
+from ._checks import (
+    checked_priority,
+    checked_timeout,
+    in_words,
+    refuse_unknown,
+    validate_id,
+    validate_queue,
+)
+from ._run.child import without_children
+from ._run.context import JobContext, current_context, terminal_context
+from ._store import NewJob
 from .errors import ConfigurationError
 from .job import Job
-from .names import refuse_unknown, validate_id, validate_queue
 from .retry import Retry, RetryPolicy
-from .store import NewJob
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session, scoped_session
@@ -325,24 +330,3 @@ def default_name(function: Callable[..., Any]) -> str:
         file = getattr(sys.modules["__main__"], "__file__", None)
         module = Path(file).stem if file else module
     return validate_id(f"{module}.{function.__qualname__}")
-
-
-def checked_priority(value: int) -> int:
-    """A priority. Smaller runs first."""
-    if isinstance(value, bool) or not isinstance(value, int) or not -32768 <= value <= 32767:
-        raise ConfigurationError(
-            f"priority is a whole number from -32768 to 32767 (smaller runs first), not {value!r}"
-        )
-    return value
-
-
-def checked_timeout(value: timedelta | float | None) -> float | None:
-    """A time limit in seconds, or none."""
-    if value is None:
-        return None
-    seconds = value.total_seconds() if isinstance(value, timedelta) else value
-    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
-        raise ConfigurationError(f"timeout is a number of seconds or a timedelta, not {value!r}")
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise ConfigurationError(f"timeout must be longer than nothing and finite, not {value!r}")
-    return float(seconds)

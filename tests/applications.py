@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flask_recurring import Job, JobState, Scheduler
-from flask_recurring.binding import BINDING, Binding
-from flask_recurring.server import Server
-from flask_recurring.store import Store
+from flask_recurring._flask.binding import BINDING, Binding
+from flask_recurring._server import Server
+from flask_recurring._store import Store
 from tests.waiting import wait_for
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from flask_recurring import AllowAll, JobState, Scheduler
-from flask_recurring.dashboard.figures import shared
-from flask_recurring.store import APPLICATION, Store
+from flask_recurring._dashboard.figures import shared
+from flask_recurring._store import APPLICATION, Store
 
 HTMX = {"HX-Request": "true"}
 """What htmx sends with each request."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from flask_recurring.console import Console
-from flask_recurring.store import Entry, entry_lines
+from flask_recurring._run.console import Console
+from flask_recurring._store import Entry, entry_lines
 
 
 class Sheet:

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, Request, abort, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from flask_recurring.access import (
+from flask_recurring._dashboard.access import (
     Access,
     AllowAll,
     Decision,

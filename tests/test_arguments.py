@@ -30,9 +30,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_recurring.arguments import NO_ARGUMENTS, Signature, read_arguments
-from flask_recurring.arguments import signature as arguments
-from flask_recurring.arguments.result import MAX_RESULT_BYTES, encode_result, read_result
+from flask_recurring._arguments import NO_ARGUMENTS, Signature, read_arguments
+from flask_recurring._arguments import signature as arguments
+from flask_recurring._arguments.result import MAX_RESULT_BYTES, encode_result, read_result
 from flask_recurring.errors import ArgumentError, ConfigurationError
 
 if TYPE_CHECKING:

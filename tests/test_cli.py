@@ -12,7 +12,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_recurring import JobState, Scheduler
-from flask_recurring.cli import commands
+from flask_recurring._flask.cli import commands
 from tests.applications import Applications, job_of, store_of, wait_for_job
 
 YEARLY = "0 0 1 1 *"

@@ -14,7 +14,7 @@ from flask import Flask, current_app, g
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_recurring import JobCancelled, JobContext, JobState, Scheduler, current_job
-from flask_recurring.console import Console
+from flask_recurring._run.console import Console
 from tests.applications import (
     Applications,
     binding_of,

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from flask import Flask, Request
 
 from flask_recurring import Access, Decision, JobState, Scheduler
-from flask_recurring.dashboard import assets, blueprint, jobs, shared
-from flask_recurring.dashboard.security import HEADERS
+from flask_recurring._dashboard import assets, blueprint, jobs, shared
+from flask_recurring._dashboard.security import HEADERS
 from tests.dashboard import HTMX, Shop, open_shop
 
 HOSTILE = "../a b/<script>alert('ä')</script>?x=1&y=2#z"

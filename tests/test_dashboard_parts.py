@@ -9,18 +9,18 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from flask_recurring import Attempt, Job, JobState
-from flask_recurring.dashboard import format
-from flask_recurring.dashboard.chart import round_up, throughput
-from flask_recurring.dashboard.option import OPTIONS
-from flask_recurring.dashboard.runs import LOWEST, strip
-from flask_recurring.dashboard.schedule import following
-from flask_recurring.dashboard.timeline import WIDTH, Run, timeline
+from flask_recurring._dashboard import format
+from flask_recurring._dashboard.chart import round_up, throughput
+from flask_recurring._dashboard.due_times import following
+from flask_recurring._dashboard.option import OPTIONS
+from flask_recurring._dashboard.runs import LOWEST, strip
+from flask_recurring._dashboard.timeline import WIDTH, Run, timeline
+from flask_recurring._recurring.overrides import Overrides, checked
+from flask_recurring._recurring.recurring_job import Outcome, Tick
+from flask_recurring._recurring.schedule import Schedule
+from flask_recurring._store import Minute
 from flask_recurring.errors import ConfigurationError
-from flask_recurring.overrides import Overrides, checked
-from flask_recurring.recurring import Outcome, Tick
 from flask_recurring.retry import RetryPolicy
-from flask_recurring.schedule import Schedule
-from flask_recurring.store import Minute
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NBSP = "\N{NO-BREAK SPACE}"

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from flask_recurring import Access, JobState
-from flask_recurring.policy import Policy
-from flask_recurring.recurring import RecurringJob
+from flask_recurring._recurring.policy import Policy
+from flask_recurring._recurring.recurring_job import RecurringJob
 from tests.dashboard import HTMX, Shop, open_shop
 from tests.store.samples import definition
 

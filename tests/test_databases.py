@@ -28,7 +28,7 @@ from flask_recurring import (
     Scheduler,
     StoreUnusable,
 )
-from flask_recurring.store import NewJob
+from flask_recurring._store import NewJob
 from tests.applications import (
     Applications,
     binding_of,

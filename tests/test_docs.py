@@ -16,8 +16,8 @@ import click
 import pytest
 
 import flask_recurring
-from flask_recurring.cli import commands
-from flask_recurring.settings import Settings
+from flask_recurring._flask.cli import commands
+from flask_recurring._flask.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGES.md", *sorted((ROOT / "docs").glob("*.md"))]

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from flask_recurring.duration import in_words
+from flask_recurring._checks import in_words
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from flask_recurring import (
     UnknownRecurringJobError,
     UnknownTaskError,
 )
-from flask_recurring.store import Hint
+from flask_recurring._store import Hint
 from tests.applications import (
     HAIR,
     Applications,

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from flask_recurring._checks import LONGEST_ID, validate_id, validate_queue
 from flask_recurring.errors import ConfigurationError
-from flask_recurring.names import LONGEST_ID, validate_id, validate_queue
 
 
 @pytest.mark.parametrize("name", ["default", "a", "mail-2", "_x", "0", "x" * 64])

@@ -23,7 +23,7 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from flask_recurring import Job, JobState, Scheduler
-from flask_recurring.serving import Serving
+from flask_recurring._flask.serving import Serving
 from tests.applications import (
     Applications,
     binding_of,

@@ -14,8 +14,8 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
 from flask_recurring import ConfigurationError, JobState, Scheduler
-from flask_recurring.store import StoreUnavailable
-from flask_recurring.store.spool import CHUNK
+from flask_recurring._store import StoreUnavailable
+from flask_recurring._store.spool import CHUNK
 from flask_recurring.task import Call
 from tests.applications import Applications, job_of, store_of, wait_for_all, wait_for_job
 from tests.postgres import Server

@@ -12,9 +12,9 @@ import pytest
 from flask import Flask
 from sqlalchemy.engine import URL
 
-from flask_recurring.access import AllowAll
+from flask_recurring._dashboard.access import AllowAll
+from flask_recurring._flask.settings import Settings, default_workers
 from flask_recurring.errors import ConfigurationError
-from flask_recurring.settings import Settings, default_workers
 
 PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from flask_recurring.dashboard.shared import MOST, Shared
+from flask_recurring._dashboard.shared import MOST, Shared
 from tests.store.race import race
 
 

@@ -13,10 +13,10 @@ import threading
 import traceback
 from typing import Any
 
-from flask_recurring.store import NewServer
-from flask_recurring.store.claim import LOST_LIMIT
-from flask_recurring.store.postgresql import literal, raw
-from flask_recurring.store.postgresql.statements import Statements
+from flask_recurring._store import NewServer
+from flask_recurring._store.claim import LOST_LIMIT
+from flask_recurring._store.postgresql import literal, raw
+from flask_recurring._store.postgresql.statements import Statements
 
 from ..application import nothing
 from ..client import QUEUE, client_of

@@ -10,7 +10,16 @@ from zoneinfo import ZoneInfo
 
 from ..errors import ConfigurationError
 from .days import parse_day_of_month, parse_day_of_week
-from .field import DAYS_OF_MONTH, DAYS_OF_WEEK, HOURS, MINUTES, MONTHS, SECONDS, Field, FieldError
+from .field import (
+    DAYS_OF_MONTH,
+    DAYS_OF_WEEK,
+    HOURS,
+    MINUTES,
+    MONTHS,
+    SECONDS,
+    Field,
+    FieldError,
+)
 from .matcher import Matcher
 from .occurrence import next_occurrence
 from .words import describe

@@ -19,7 +19,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_recurring import Scheduler
-from flask_recurring.binding import BINDING, Binding
+from flask_recurring._flask.binding import BINDING, Binding
 
 ROUNDS = 10
 

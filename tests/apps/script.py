@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from flask_recurring import serving
+from flask_recurring._flask import serving
 from tests.apps.served import create_app, probe, scheduler
 
 

@@ -16,8 +16,8 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from flask_recurring import JobState, Scheduler
+from flask_recurring._store import Store
 from flask_recurring.errors import RecurringError
-from flask_recurring.store import Store
 from tests.applications import Applications, store_of
 from tests.chaos.application import TICK_SECONDS, make_scheduler
 from tests.chaos.records import VARIABLE, Run, read_runs

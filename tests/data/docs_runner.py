@@ -20,7 +20,7 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_recurring import JobState, Scheduler
-from flask_recurring.binding import Binding
+from flask_recurring._flask.binding import Binding
 
 PATIENCE = 60.0
 

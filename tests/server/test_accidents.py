@@ -16,8 +16,8 @@ import pytest
 from flask import Flask, request
 
 from flask_recurring import Job, JobContext, JobState, Scheduler
-from flask_recurring.log import Log
-from flask_recurring.server import Server, threads
+from flask_recurring._log.logger import Log
+from flask_recurring._server import Server, threads
 from tests.applications import (
     Applications,
     binding_of,

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flask_recurring import JobState, Scheduler
-from flask_recurring.server.stock import MOST, UNWRITTEN
-from flask_recurring.store.claim import Claimed, Lane
-from flask_recurring.store.records import Accepted
+from flask_recurring._server.prefetch_buffer import MOST, UNWRITTEN
+from flask_recurring._store.claim import Claimed, Lane
+from flask_recurring._store.records import Accepted
 from tests.applications import Applications, store_of
 from tests.waiting import wait_for
 

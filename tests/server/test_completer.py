@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 from flask_recurring import Scheduler
-from flask_recurring.server.completer import Completer
-from flask_recurring.server.stock import Stock
-from flask_recurring.store.completion import Success
+from flask_recurring._server.completer import Completer
+from flask_recurring._server.prefetch_buffer import Stock
+from flask_recurring._store.completion import Success
 from tests.applications import Applications, store_of
 
 

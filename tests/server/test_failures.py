@@ -27,7 +27,7 @@ from flask_recurring import (
     StoreUnavailable,
     StoreUnusable,
 )
-from flask_recurring.store.claim import Claimed
+from flask_recurring._store.claim import Claimed
 from tests.applications import (
     Applications,
     binding_of,

@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from flask_recurring.server.inbox import Inbox
-from flask_recurring.store.claim import Claimed
+from flask_recurring._server.work_queue import Inbox
+from flask_recurring._store.claim import Claimed
 from tests.waiting import wait_for
 
 THREADS = 10
@@ -69,7 +69,7 @@ def test_jobs_are_taken_in_their_order(pace: float | None) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A lookout that never loses its patience."""
-    monkeypatch.setattr("flask_recurring.server.inbox.PATIENCE", 60.0)
+    monkeypatch.setattr("flask_recurring._server.work_queue.PATIENCE", 60.0)
 
 
 @pytest.mark.usefixtures("patient")
@@ -101,7 +101,7 @@ def test_jobs_that_take_longer_than_thought_come_to_all_workers(
 def test_workers_are_woken_when_the_pace_turns_out_to_be_slower(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flask_recurring.server.inbox.PATIENCE", 0.2)
+    monkeypatch.setattr("flask_recurring._server.work_queue.PATIENCE", 0.2)
     pace = 1e-6
     inbox = Inbox(THREADS, lambda: pace)
     stopped = threading.Event()

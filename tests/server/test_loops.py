@@ -12,9 +12,9 @@ import pytest
 import sqlalchemy as sa
 
 from flask_recurring import JobContext, JobState, Scheduler
-from flask_recurring.server import server as serving
-from flask_recurring.server.control import Control
-from flask_recurring.store import Database, Store, create_engine
+from flask_recurring._server import server as serving
+from flask_recurring._server.maintenance_loop import Control
+from flask_recurring._store import Database, Store, create_engine
 from tests.applications import (
     Applications,
     binding_of,
@@ -207,7 +207,7 @@ def test_stop_works_while_setting_up_hangs_and_nothing_begins_after_it(
 def test_stop_works_while_registering_hangs(apps: Applications, postgres_url: str) -> None:
     app = apps.make(Scheduler(), postgres_url)
     store = store_of(app)
-    with held(postgres_url, "LOCK TABLE flask_recurring.server"):
+    with held(postgres_url, "LOCK TABLE flask_recurring._server"):
         server = binding_of(app).start_server()
 
         def waits() -> bool:

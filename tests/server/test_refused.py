@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_recurring import JobContext, JobState, Scheduler
-from flask_recurring.store import Store
+from flask_recurring._store import Store
 from tests.applications import (
     Applications,
     job_of,

@@ -11,7 +11,7 @@ from datetime import timedelta
 import pytest
 
 from flask_recurring import Job, JobContext, JobState, Scheduler
-from flask_recurring.server import Server
+from flask_recurring._server import Server
 from tests.applications import (
     HAIR,
     Applications,

@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from flask_recurring import JobCancelled, JobContext, JobState, Scheduler
-from flask_recurring.server import server
+from flask_recurring._server import server
 from tests.applications import (
     Applications,
     binding_of,

@@ -11,9 +11,9 @@ import sqlalchemy as sa
 from flask import Flask
 
 from flask_recurring import Job, JobContext, JobState, Scheduler
-from flask_recurring.server.clock import Clock
-from flask_recurring.server.control import Control
-from flask_recurring.server.ticker import Ticker
+from flask_recurring._server.clock import Clock
+from flask_recurring._server.maintenance_loop import Control
+from flask_recurring._server.ticker import Ticker
 from tests.applications import Applications, store_of, wait_for_all, wait_for_job
 from tests.waiting import wait_for
 

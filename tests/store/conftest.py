@@ -13,8 +13,8 @@ import pytest
 import sqlalchemy as sa
 from psycopg.sql import SQL, Identifier
 
-from flask_recurring.store import Database, Store, create_engine
-from flask_recurring.store.schema import Tables
+from flask_recurring._store import Database, Store, create_engine
+from flask_recurring._store.schema import Tables
 from tests.postgres import Server
 from tests.store.worker import Worker
 

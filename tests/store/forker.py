@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 
-from flask_recurring.store import Database, Link, NewJob, Store, create_engine
+from flask_recurring._store import Database, Link, NewJob, Store, create_engine
 
 ROUNDS = 50
 

@@ -12,9 +12,9 @@ import traceback
 
 import sqlalchemy as sa
 
-from flask_recurring.store import Database, create_engine
-from flask_recurring.store.migrations import Migration, migrate
-from flask_recurring.store.schema import Tables
+from flask_recurring._store import Database, create_engine
+from flask_recurring._store.migrations import Migration, migrate
+from flask_recurring._store.schema import Tables
 
 
 def add_column(connection: sa.Connection, tables: Tables) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.arguments import NO_ARGUMENTS
-from flask_recurring.definition import Definition
+from flask_recurring._arguments import NO_ARGUMENTS
+from flask_recurring._recurring.definition import Definition
+from flask_recurring._store import NewJob, Store
+from flask_recurring._store.types import now
 from flask_recurring.job import Job
-from flask_recurring.store import NewJob, Store
-from flask_recurring.store.types import now
 
 postgresql_only = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._store import APPLICATION, Store, StoreUnusable
+from flask_recurring._store.audit import Entry, entry
+from flask_recurring._store.commands import CHUNK
 from flask_recurring.job import JobState
-from flask_recurring.store import APPLICATION, Store, StoreUnusable
-from flask_recurring.store.audit import Entry, entry
-from flask_recurring.store.commands import CHUNK
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import definition, new_job, row_count, set_back

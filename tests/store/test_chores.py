@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from flask_recurring.store import Store
+from flask_recurring._store import Store
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import row_count, set_back

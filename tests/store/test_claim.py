@@ -9,9 +9,9 @@ from datetime import timedelta
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flask_recurring._store import Store
+from flask_recurring._store.claim import Claimed, Lane
 from flask_recurring.job import JobState
-from flask_recurring.store import Store
-from flask_recurring.store.claim import Claimed, Lane
 from tests.store.conftest import Hire, OpenStore
 from tests.store.race import race
 from tests.store.samples import MOMENT, change, fetch, new_job, postgresql_only, row_count

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._store import Entry, Store, Tally
+from flask_recurring._store.claim import Claimed
+from flask_recurring._store.completion import Outcome, Setback, Success
+from flask_recurring._store.records import Accepted
 from flask_recurring.job import JobState
-from flask_recurring.store import Entry, Store, Tally
-from flask_recurring.store.claim import Claimed
-from flask_recurring.store.completion import Outcome, Setback, Success
-from flask_recurring.store.records import Accepted
 from tests.store.conftest import Hire
 from tests.store.samples import fetch, new_job, row_count
 from tests.store.worker import Worker, setback, success

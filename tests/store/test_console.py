@@ -8,9 +8,16 @@ from datetime import timedelta
 
 import pytest
 
-from flask_recurring.store import ROW_LINES, Entry, NewLine, Store, entry_lines, lines_entry
-from flask_recurring.store.claim import Claimed
-from flask_recurring.store.text import storable
+from flask_recurring._store import (
+    ROW_LINES,
+    Entry,
+    NewLine,
+    Store,
+    entry_lines,
+    lines_entry,
+)
+from flask_recurring._store.claim import Claimed
+from flask_recurring._store.text import storable
 from tests.store.samples import new_job, row_count
 from tests.store.worker import Worker
 

@@ -17,10 +17,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._store import Database, Link, Store, StoreUnavailable, create_engine
+from flask_recurring._store.postgresql import discard_stale
 from flask_recurring.errors import ConfigurationError
 from flask_recurring.job import JobState
-from flask_recurring.store import Database, Link, Store, StoreUnavailable, create_engine
-from flask_recurring.store.postgresql import discard_stale
 from tests.postgres import Cluster
 from tests.processes import free_port
 from tests.store.conftest import OpenStore

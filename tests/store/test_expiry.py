@@ -12,10 +12,10 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.store import Database, Store, create_engine
-from flask_recurring.store import chunk as chunks
-from flask_recurring.store.chunk import ChunkSize
-from flask_recurring.store.expiry import Expiry
+from flask_recurring._store import Database, Store, create_engine
+from flask_recurring._store import chunk as chunks
+from flask_recurring._store.chunk import ChunkSize
+from flask_recurring._store.expiry import Expiry
 from tests.store.conftest import Hire
 from tests.store.samples import change, new_job, postgresql_only, row_count, write_rows
 
@@ -168,7 +168,7 @@ def test_a_server_that_holds_a_job_and_a_list_that_is_in_use_stay(
 def test_a_chunk_has_the_size_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     chunk = ChunkSize()
     moment = [0.0]
-    monkeypatch.setattr("flask_recurring.store.chunk.time.monotonic", lambda: moment[0])
+    monkeypatch.setattr("flask_recurring._store.chunk.time.monotonic", lambda: moment[0])
 
     def taking(seconds: float) -> int:
         def work(rows: int) -> bool:

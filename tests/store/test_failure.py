@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.store import (
+from flask_recurring._store import (
     Database,
     Failure,
     Store,

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_recurring.store import Hint, Store, Topic
-from flask_recurring.store.postgresql.throttle import Throttle
+from flask_recurring._store import Hint, Store, Topic
+from flask_recurring._store.postgresql.throttle import Throttle
 from tests.store.conftest import OpenStore
 from tests.store.samples import (
     definition,
@@ -201,7 +201,7 @@ def test_strange_payloads_are_heard_as_anything(store: Store, ear: Ear) -> None:
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """One notification of a lane is enough for a minute."""
-    monkeypatch.setattr("flask_recurring.store.postgresql.throttle.INTERVAL", 60.0)
+    monkeypatch.setattr("flask_recurring._store.postgresql.throttle.INTERVAL", 60.0)
 
 
 @postgresql_only
@@ -238,7 +238,7 @@ def test_a_transaction_notifies_whatever_was_said_before(
 def test_a_job_that_took_too_long_is_told_of_afterwards(
     store: Store, ear: Ear, engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flask_recurring.store.postgresql.throttle.INTERVAL", 60.0)
+    monkeypatch.setattr("flask_recurring._store.postgresql.throttle.INTERVAL", 60.0)
     store.jobs.insert(new_job())
     assert ear.hear() == {Hint(Topic.JOB, "default")}
     with engine.begin() as connection:
@@ -247,7 +247,7 @@ def test_a_job_that_took_too_long_is_told_of_afterwards(
         late = Thread(target=store.jobs.insert, args=(new_job(),))
         late.start()
         wait_for(lambda: waiting_backends(store) == 1)
-        monkeypatch.setattr("flask_recurring.store.postgresql.throttle.INTERVAL", 0.0)
+        monkeypatch.setattr("flask_recurring._store.postgresql.throttle.INTERVAL", 0.0)
     late.join()
     assert ear.hear() == {Hint(Topic.JOB, "default")}
 

@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._store import Hint, NewJob, Store, Topic
+from flask_recurring._store.types import now
 from flask_recurring.job import JobState
-from flask_recurring.store import Hint, NewJob, Store, Topic
-from flask_recurring.store.types import now
 from tests.store.conftest import Hire, OpenStore
 from tests.store.race import race
 from tests.store.samples import (

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from flask_recurring._store import Count, Cursor, Store
+from flask_recurring._store.capped_count import CAP
+from flask_recurring._store.page import Page
+from flask_recurring._store.types import from_microseconds
 from flask_recurring.job import Job, JobState
-from flask_recurring.store import Count, Cursor, Store
-from flask_recurring.store.count import CAP
-from flask_recurring.store.page import Page
-from flask_recurring.store.types import from_microseconds
 from tests.store.samples import MOMENT, change, new_job, write_rows
 from tests.store.worker import Worker
 

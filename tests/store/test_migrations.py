@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.store import (
+from flask_recurring._store import (
     Database,
     Lease,
     NewLine,
@@ -20,8 +20,8 @@ from flask_recurring.store import (
     create_engine,
     lines_entry,
 )
-from flask_recurring.store.migrations import MIGRATIONS, Migration, migrate
-from flask_recurring.store.schema import Tables
+from flask_recurring._store.migrations import MIGRATIONS, Migration, migrate
+from flask_recurring._store.schema import Tables
 from tests.postgres import Cluster
 from tests.store.conftest import OpenStore
 from tests.store.migrator import steps

@@ -12,12 +12,12 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._store import Cursor, Database, Store, create_engine
+from flask_recurring._store.claim import Claimed, Lane
+from flask_recurring._store.completion import Outcome
+from flask_recurring._store.listing import Listing
+from flask_recurring._store.spool import Chunk
 from flask_recurring.job import JobState
-from flask_recurring.store import Cursor, Database, Store, create_engine
-from flask_recurring.store.claim import Claimed, Lane
-from flask_recurring.store.completion import Outcome
-from flask_recurring.store.listing import Listing
-from flask_recurring.store.spool import Chunk
 from tests.postgres import Server
 from tests.store.plans import Plan, Watch, sqlite_plans
 from tests.store.samples import MOMENT, new_job, sqlite_only

@@ -7,9 +7,9 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
+from flask_recurring._store import Entry, Store
+from flask_recurring._store.purge import CHUNK as PURGE_CHUNK
 from flask_recurring.job import JobState
-from flask_recurring.store import Entry, Store
-from flask_recurring.store.purge import CHUNK as PURGE_CHUNK
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import change, new_job, postgresql_only, row_count, set_back, write_rows

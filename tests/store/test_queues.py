@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask_recurring.store import Store
+from flask_recurring._store import Store
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import new_job, row_count

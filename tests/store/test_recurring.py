@@ -8,12 +8,12 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._recurring.definition import Definition
+from flask_recurring._recurring.recurring_job import RecurringJob
+from flask_recurring._store import Hint, Store, Topic
 from flask_recurring.cron import CronExpression
-from flask_recurring.definition import Definition
 from flask_recurring.errors import UnknownRecurringJobError
 from flask_recurring.job import JobState
-from flask_recurring.recurring import RecurringJob
-from flask_recurring.store import Hint, Store, Topic
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import MOMENT, change, definition, fetch, row_count

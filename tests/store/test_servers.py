@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._store import Store
+from flask_recurring._store import rescue as rescuing
+from flask_recurring._store.claim import LOST_LIMIT
+from flask_recurring._store.rescue import Rescue
+from flask_recurring._store.servers import KEPT, Lease, Others
 from flask_recurring.job import JobState
-from flask_recurring.store import Store
-from flask_recurring.store import rescue as rescuing
-from flask_recurring.store.claim import LOST_LIMIT
-from flask_recurring.store.rescue import Rescue
-from flask_recurring.store.servers import KEPT, Lease, Others
 from tests.processes import Spawn
 from tests.store.conftest import Hire, OpenStore
 from tests.store.race import race
@@ -247,7 +247,7 @@ def test_a_killed_process_lets_go_of_its_lock(
 ) -> None:
     script = (
         "import sys, threading\n"
-        "from flask_recurring.store import Database, Store, create_engine\n"
+        "from flask_recurring._store import Database, Store, create_engine\n"
         "from tests.store.worker import Worker\n"
         "worker = Worker(Store(Database(create_engine(sys.argv[1]))))\n"
         "print('signed on', worker.id, flush=True)\n"

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from flask_recurring.store import Hint, NewJob, Topic
-from flask_recurring.store import spool as spooling
-from flask_recurring.store.spool import CHUNK_BYTES, Chunk, Spool
+from flask_recurring._store import Hint, NewJob, Topic
+from flask_recurring._store import spool as spooling
+from flask_recurring._store.spool import CHUNK_BYTES, Chunk, Spool
 from tests.store.samples import new_job
 
 ODD = timezone(timedelta(hours=5, seconds=7))

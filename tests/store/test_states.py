@@ -16,9 +16,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from flask_recurring.store import Store
-from flask_recurring.store.claim import LOST_LIMIT, Claimed
-from flask_recurring.store.completion import Outcome
+from flask_recurring._store import Store
+from flask_recurring._store.claim import LOST_LIMIT, Claimed
+from flask_recurring._store.completion import Outcome
 from tests.store.samples import new_job
 from tests.store.worker import Worker, setback, success
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.store import Minute, Store, Tally, Totals
+from flask_recurring._store import Minute, Store, Tally, Totals
 from tests.store.conftest import Hire, OpenStore
 from tests.store.race import race
 from tests.store.samples import change, row_count, set_back

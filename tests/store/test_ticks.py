@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.server.clock import Clock
-from flask_recurring.server.ticker import BATCH, Ticker
-from flask_recurring.store import Hint, Store, Topic
-from flask_recurring.store.records import Due
+from flask_recurring._server.clock import Clock
+from flask_recurring._server.ticker import BATCH, Ticker
+from flask_recurring._store import Hint, Store, Topic
+from flask_recurring._store.records import Due
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import (

@@ -7,8 +7,8 @@ import time
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._store import Failure, Store, StoreUnavailable
 from flask_recurring.job import JobState
-from flask_recurring.store import Failure, Store, StoreUnavailable
 from tests.store.conftest import OpenStore
 from tests.store.samples import fetch, new_job, postgresql_only
 

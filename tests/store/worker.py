@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from flask_recurring.store import Entry, NewServer, Store, Tally
-from flask_recurring.store.claim import Claimed, Lane
-from flask_recurring.store.completion import Outcome, Setback, Success
-from flask_recurring.store.records import Accepted
+from flask_recurring._store import Entry, NewServer, Store, Tally
+from flask_recurring._store.claim import Claimed, Lane
+from flask_recurring._store.completion import Outcome, Setback, Success
+from flask_recurring._store.records import Accepted
 
 
 class Worker:

@@ -16,8 +16,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring.store.sqlite import driver as sqlite_driver
-from flask_recurring.store.types import from_microseconds
+from flask_recurring._store.sqlite import driver as sqlite_driver
+from flask_recurring._store.types import from_microseconds
 
 SHADOWS = """
 CREATE SCHEMA clock;

@@ -6,13 +6,13 @@ import time
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from flask_recurring.definition import Definition
+from flask_recurring._recurring.definition import Definition
+from flask_recurring._recurring.recurring_job import RecurringJob, Tick
+from flask_recurring._server.clock import Clock
+from flask_recurring._server.promoter import Promoter
+from flask_recurring._server.ticker import Ticker
+from flask_recurring._store import Hint, Store
 from flask_recurring.job import Job
-from flask_recurring.recurring import RecurringJob, Tick
-from flask_recurring.server.clock import Clock
-from flask_recurring.server.promoter import Promoter
-from flask_recurring.server.ticker import Ticker
-from flask_recurring.store import Hint, Store
 from tests.store.samples import definition, fetch
 from tests.store.worker import Worker
 from tests.time.clock import DatabaseClock

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flask_recurring.policy import MisfireWord, Policy
+from flask_recurring._recurring.policy import MisfireWord, Policy
 from tests.time.fleet import Fleet
 
 BERLIN = ZoneInfo("Europe/Berlin")

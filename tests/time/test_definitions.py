@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._recurring.definition import Definition, fingerprint
+from flask_recurring._recurring.policy import Misfire, Overlap, Policy
+from flask_recurring._recurring.recurring_job import RecurringJob
+from flask_recurring._store import Hint, Store, Topic
+from flask_recurring._store.recurring.definitions import CHUNK, REMEMBERED
 from flask_recurring.cron import CronExpression
-from flask_recurring.definition import Definition, fingerprint
 from flask_recurring.errors import ConfigurationError
-from flask_recurring.policy import Misfire, Overlap, Policy
-from flask_recurring.recurring import RecurringJob
-from flask_recurring.store import Hint, Store, Topic
-from flask_recurring.store.recurring.definitions import CHUNK, REMEMBERED
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import MOMENT, change, definition, postgresql_only, row_count

@@ -9,11 +9,11 @@ import pytest
 import sqlalchemy as sa
 
 from flask_recurring import JobContext, PreviousRun, Scheduler
+from flask_recurring._recurring.policy import Policy
+from flask_recurring._store import Bookmark, Count, Order, RecurringPage, Store
+from flask_recurring._store.capped_count import CAP
+from flask_recurring._store.recurring.history import percentile
 from flask_recurring.job import JobState
-from flask_recurring.policy import Policy
-from flask_recurring.store import Bookmark, Count, Order, RecurringPage, Store
-from flask_recurring.store.count import CAP
-from flask_recurring.store.recurring.history import percentile
 from tests.applications import Applications, lines_of, store_of, wait_for_job
 from tests.store.samples import change, definition
 from tests.store.worker import setback, success

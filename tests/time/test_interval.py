@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from flask_recurring._recurring.interval import LONGEST, SHORTEST, Interval
 from flask_recurring.errors import ConfigurationError
-from flask_recurring.interval import LONGEST, SHORTEST, Interval
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._recurring.policy import Policy
+from flask_recurring._server.cleaner import Cleaning, Retention, cleanings
+from flask_recurring._store import Store
+from flask_recurring._store import purge as purging
+from flask_recurring._store.purge import Place
 from flask_recurring.job import JobState
-from flask_recurring.policy import Policy
-from flask_recurring.server.janitor import Cleaning, Retention, cleanings
-from flask_recurring.store import Store
-from flask_recurring.store import purge as purging
-from flask_recurring.store.purge import Place
 from tests.store.samples import change, definition, row_count, write_rows
 
 DAY = timedelta(days=1)

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flask_recurring.policy import Misfire, Policy, start_of
-from flask_recurring.server import ticker
-from flask_recurring.server.misfire import COUNTED, SHOWN
+from flask_recurring._recurring.policy import Misfire, Policy, start_of
+from flask_recurring._server import ticker
+from flask_recurring._server.misfire import COUNTED, SHOWN
 from tests.time.fleet import Fleet
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from flask_recurring._recurring.policy import Policy
+from flask_recurring._server import promoter
+from flask_recurring._server.overlap import GOING, REPLACED, RETRYING, WAITING
+from flask_recurring._store import Hint, Topic
+from flask_recurring._store.claim import Claimed
 from flask_recurring.job import JobState
-from flask_recurring.policy import Policy
-from flask_recurring.server import promoter
-from flask_recurring.server.overlap import GOING, REPLACED, RETRYING, WAITING
-from flask_recurring.store import Hint, Topic
-from flask_recurring.store.claim import Claimed
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.time.fleet import Fleet

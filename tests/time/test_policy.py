@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from flask_recurring._recurring.policy import Misfire, Overlap, Policy, start_of
 from flask_recurring.errors import ConfigurationError
-from flask_recurring.policy import Misfire, Overlap, Policy, start_of
 
 DUE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

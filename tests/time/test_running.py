@@ -9,7 +9,7 @@ from functools import partial
 from flask import Flask
 
 from flask_recurring import Job, JobContext, JobState, Scheduler
-from flask_recurring.policy import OverlapWord
+from flask_recurring._recurring.policy import OverlapWord
 from tests.applications import Applications, binding_of, store_of, wait_for_job
 from tests.waiting import wait_for
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from flask_recurring._recurring.schedule import Schedule
 from flask_recurring.cron import CronExpression
 from flask_recurring.errors import ConfigurationError
-from flask_recurring.schedule import Schedule
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 NEVER = "0 0 30 2 *"

@@ -1,0 +1,1 @@
+"""What ties the scheduler to Flask: applications, settings, the command line, web servers."""

@@ -1,0 +1,272 @@
+"""What one Flask application has of a scheduler: settings, store, and at times a server."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, cast
+
+import sqlalchemy as sa
+from flask import Flask, current_app
+
+from .._server import Server, ServerConfig, Workload
+from .._server.cleaner import Retention
+from .._server.declarations import Declarations
+from .._store import (
+    Database,
+    NewJob,
+    Recurring,
+    Store,
+    begin_at_savepoints,
+    create_engine,
+    in_memory,
+)
+from ..errors import ConfigurationError
+from ..job import Job
+from ..version import VERSION
+from .registry import Registry
+from .settings import Settings
+from .settings.database_url import normalise
+
+if TYPE_CHECKING:
+    from flask_sqlalchemy import SQLAlchemy
+
+    from .._store.session import SessionJobs
+    from ..task import SomeSession
+
+EXTENSION = "recurring"
+"""Key of the scheduler in ``app.extensions``."""
+
+BINDING = "recurring.binding"
+"""Key of its binding, likewise."""
+
+RELOAD_GRACE = 0.1
+"""Seconds that runs have to end, and then to notice that they are to stop, when the development
+server reloads. At Ctrl-C its parent kills this process after a quarter of a second."""
+
+
+class Binding:
+    """One scheduler on one application."""
+
+    def __init__(
+        self, registry: Registry, app: Flask, settings: Settings, db: SQLAlchemy | None
+    ) -> None:
+        self.registry = registry
+        self.app = app
+        self.settings = settings
+        self.server: Server | None = None
+        self._stopping: Server | None = None
+        self._db = db
+        self._store: Store | None = None
+        self._lock = threading.RLock()
+        self.declarations = Declarations(registry, self.ready_store, app.name)
+        if "sqlalchemy" in app.extensions:
+            # Now, so that no savepoint comes before.
+            with app.app_context():
+                for engine in getattr(app.extensions["sqlalchemy"], "engines", {}).values():
+                    begin_at_savepoints(engine)
+
+    @property
+    def authorization(self) -> tuple[Callable[..., Any], ...]:
+        """All hooks that decide about the dashboard: the settings' and the scheduler's."""
+        return (*self.settings.dashboard_authorization, *self.registry.hooks)
+
+    # -- the store
+
+    @property
+    def store(self) -> Store:
+        """The application's store. Made at first use, when all extensions are set up."""
+        if self._store is None:
+            with self._lock:
+                if self._store is None:
+                    self._store = self._make_store()
+        return self._store
+
+    def ready_store(self) -> Store:
+        """The store, with its tables there. Raises ``StoreUnavailable``."""
+        store = self.store
+        store.prepare()
+        return store
+
+    def _make_store(self) -> Store:
+        settings = self.settings
+        return Store(
+            Database(
+                self._engine(),
+                schema=settings.schema,
+                bind_key=None if settings.database_url else settings.bind_key,
+                statement_timeout=settings.statement_timeout,
+            )
+        )
+
+    def _engine(self) -> sa.Engine:
+        settings = self.settings
+        if settings.connection_factory is not None:
+            return create_engine("postgresql+psycopg://", factory=settings.connection_factory)
+        if settings.database_url is not None:
+            return self._own_engine(settings.database_url)
+        db = self._db or self.app.extensions.get("sqlalchemy")
+        if db is not None:
+            return self._shared_engine(cast("SQLAlchemy", db))
+        if settings.bind_key is not None:
+            raise ConfigurationError(
+                f"RECURRING_BIND_KEY is {settings.bind_key!r}, but Flask-SQLAlchemy is not set up "
+                "on this application: call db.init_app(app), or set RECURRING_DATABASE_URL"
+            )
+        os.makedirs(self.app.instance_path, exist_ok=True)
+        file = os.path.join(self.app.instance_path, "recurring.sqlite3")
+        return self._own_engine(sa.URL.create("sqlite", database=file))
+
+    def _own_engine(self, url: str | sa.URL) -> sa.Engine:
+        return create_engine(url, connect_timeout=self.settings.connect_timeout)
+
+    def _shared_engine(self, db: SQLAlchemy) -> sa.Engine:
+        if "sqlalchemy" not in self.app.extensions:
+            raise ConfigurationError(
+                "the scheduler was given a Flask-SQLAlchemy object that is not set up on this "
+                "application: call db.init_app(app)"
+            )
+        with self.app.app_context():
+            engines = db.engines
+        key = self.settings.bind_key
+        if key not in engines:
+            raise ConfigurationError(
+                f"RECURRING_BIND_KEY is {key!r}, which is no key of SQLALCHEMY_BINDS; there are "
+                f"{', '.join(sorted(repr(name) for name in engines))}"
+            )
+        engine = engines[key]
+        if engine.dialect.name == "postgresql" and engine.dialect.driver != "psycopg":
+            # The same database by the driver that this package speaks.
+            return self._own_engine(normalise(engine.url))
+        return engine
+
+    # -- writing jobs
+
+    def write(self, job: NewJob, session: SomeSession | None) -> Job:
+        """Write one job: by itself, or within the session's transaction."""
+        if session is None:
+            return self.ready_store().jobs.insert(job)
+        return self._within(session).write(job)
+
+    def write_many(self, jobs: Iterable[NewJob], session: SomeSession | None) -> list[int]:
+        """Write any number of jobs, likewise; returns their ids in order."""
+        if session is None:
+            return self.ready_store().jobs.insert_many(jobs)
+        return self._within(session).write_many(jobs)
+
+    def _within(self, session: SomeSession) -> SessionJobs:
+        # Who has a session has loaded SQLAlchemy's ORM; for all others that is a long way to go.
+        from .._store.session import SessionJobs
+
+        return SessionJobs(self.store.database, self.store.jobs, session)
+
+    # -- definitions
+
+    def define(self) -> None:
+        """Write the recurring jobs that the code declares, unless it was done already."""
+        self.declarations.write()
+
+    def recurring(self) -> Recurring:
+        """The recurring jobs, with those there that the code declares."""
+        self.define()
+        return self.ready_store().recurring
+
+    # -- the server
+
+    def start_server(self, dashboard: str | None = None) -> Server:
+        """Start the server of this process, unless it runs already.
+
+        :param dashboard: where this process shows it, for the line that tells of the start.
+        """
+        with self._lock:
+            if self.server is None:
+                if in_memory(self.store.database.engine.url):
+                    raise ConfigurationError(
+                        "an in-memory SQLite database can't be shared by the threads of a server; "
+                        "use a file, or set RECURRING_WORKER_ENABLED to False"
+                    )
+                self.server = Server(
+                    self.store, self._workload(), self._config(dashboard), self.declarations
+                )
+                self.server.start()
+            return self.server
+
+    def stop_server(self, grace: float | None = None) -> None:
+        """Stop the server of this process, if it runs."""
+        with self._lock:
+            server, self.server = self.server, None
+            self._stopping = server
+        if server is not None:
+            try:
+                if grace is None and os.environ.get("WERKZEUG_RUN_MAIN") == "true":
+                    server.stop(min(RELOAD_GRACE, self.settings.shutdown_timeout), RELOAD_GRACE / 2)
+                else:
+                    server.stop(grace)
+            except (KeyboardInterrupt, SystemExit):
+                # Told a second time: give back at once what runs.
+                server.hurry()
+                server.stop(0.0)
+
+    def hurry_server(self) -> None:
+        """Cut the time that a stop under way gives to runs. Called by another thread."""
+        if self._stopping is not None:
+            self._stopping.hurry()
+
+    def _workload(self) -> Workload:
+        scope: Callable[[], Any] = self.app.app_context
+        return Workload(self.registry.tasks, scope)
+
+    def _config(self, dashboard: str | None) -> ServerConfig:
+        settings = self.settings
+        return ServerConfig(
+            application=self.app.name,
+            version=VERSION,
+            threads=settings.workers,
+            queues=settings.queues,
+            name=settings.server_name,
+            dashboard=dashboard if settings.dashboard_enabled else None,
+            poll_interval=settings.poll_interval,
+            shutdown_timeout=settings.shutdown_timeout,
+            heartbeat_interval=settings.heartbeat_interval,
+            server_timeout=settings.server_timeout,
+            console_max_lines=settings.console_max_lines,
+            console_max_bytes=settings.console_max_bytes,
+            retention=Retention(
+                succeeded=settings.retention_succeeded,
+                failed=settings.retention_failed,
+                deleted=settings.retention_deleted,
+                statistics=settings.retention_statistics,
+                ticks=settings.retention_ticks,
+                audit=settings.retention_audit,
+            ),
+        )
+
+    def before_fork(self) -> None:
+        """Let no write be under way in this process, until ``after_fork_in_parent``."""
+        if self._store is not None:
+            self._store.database.driver.before_fork()
+
+    def after_fork_in_parent(self) -> None:
+        """Let other threads write again."""
+        if self._store is not None:
+            self._store.database.driver.after_fork_in_parent()
+
+    def after_fork(self) -> None:
+        """Forget, in a child process, what belongs to the parent."""
+        self._lock = threading.RLock()
+        self.registry.after_fork()
+        self.declarations.after_fork()
+        self.server = self._stopping = None
+        if self._store is not None:
+            self._store.after_fork()
+
+
+def current_binding() -> Binding:
+    """The binding of the current application."""
+    binding: Binding | None = current_app.extensions.get(BINDING)
+    if binding is None:
+        raise ConfigurationError(
+            "no scheduler is set up on this application: call scheduler.init_app(app)"
+        )
+    return binding

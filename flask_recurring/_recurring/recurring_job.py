@@ -1,0 +1,118 @@
+"""A recurring job, its ticks and its past, as one reads them. All times are aware, in UTC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from ..job import JobState
+from .policy import Misfire, Overlap
+from .schedule import Schedule, read_schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecurringJob:
+    """A recurring job as it stood when it was read."""
+
+    id: str
+    task: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    queue: str
+    priority: int
+    cron: str
+    """The expression, or an interval such as ``@every 90s``."""
+    timezone: str
+    start: datetime | None = None
+    """Nothing is due before."""
+    end: datetime | None = None
+    """Nothing is due after."""
+    misfire: Misfire = Misfire.LATEST
+    misfire_limit: int = 100
+    misfire_grace: timedelta = timedelta(seconds=30)
+    overlap: Overlap = Overlap.ALLOW
+    jitter: timedelta = timedelta(0)
+    keep: int | None = None
+    declared: dict[str, Any] = field(default_factory=dict)
+    """What the code gave, as JSON values by the names of the options (times in seconds, or as ISO
+    text). Options that have their defaults are left out."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """What an operator put in its place, likewise; it stays until ``Scheduler.reset``."""
+    paused: bool
+    application: str | None = None
+    """Whose code declares it; None for what ``add_or_update`` made."""
+    orphaned_at: datetime | None = None
+    """Since when no server's code declares it any more; it has no ticks until one does."""
+    created_at: datetime
+    updated_at: datetime
+    next_at: datetime | None
+    """The next tick; None while paused or orphaned, and when there is none."""
+    last_due: datetime | None
+    """The newest tick that became a job."""
+    last_job_id: int | None
+    last_job_state: JobState | None
+    last_job_at: datetime | None
+    """When the last run's job was created, by a tick or by hand."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it is due. Raises ``ConfigurationError`` if a newer version wrote it and this one
+        can't read it."""
+        return read_schedule(self.cron, self.timezone, self.start, self.end)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """One entry of a recurring job's history: what became of one due time."""
+
+    recurring_id: str
+    due: datetime | None
+    """None for a run that was triggered by hand."""
+    outcome: str
+    """``run``, ``skipped``, ``missed`` or ``triggered``."""
+    reason: str | None
+    """Why it was skipped or missed, or by whom it was triggered."""
+    job_id: int | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of one due time: its tick, and how its run went."""
+
+    tick: Tick
+    state: JobState | None
+    """Of the run's job; None if there was none, or it is gone."""
+    started_at: datetime | None
+    """When the last attempt began."""
+    finished_at: datetime | None
+    lateness: float | None
+    """Seconds from when it was due, or triggered, to the beginning of the first attempt."""
+    duration: float | None
+    """Seconds that the last attempt took, None while it runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """How late the last runs were and how long they took, in seconds.
+
+    Half of them, and 95 of 100, were no later and took no longer; None if there were none.
+    """
+
+    runs: int
+    lateness_p50: float | None
+    lateness_p95: float | None
+    duration_p50: float | None
+    duration_p95: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreviousRun:
+    """The last run of a recurring job that succeeded, before the present one."""
+
+    job_id: int
+    due: datetime | None
+    """The tick that it answered; None for a run that was triggered by hand."""
+    started_at: datetime
+    finished_at: datetime

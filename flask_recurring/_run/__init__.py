@@ -1,0 +1,1 @@
+"""What a run has: its context, its console, the log lines and the child processes it makes."""

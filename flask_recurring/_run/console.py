@@ -1,0 +1,298 @@
+"""The console of a running job: lines and progress bars.
+
+Nothing here waits for the database. ``Console`` numbers the lines, keeps a run from writing without
+end, and holds what was written until its sink (the server's completer, or the terminal) takes it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import contextmanager
+from contextvars import ContextVar
+from operator import attrgetter
+from typing import Protocol, TypeVar
+
+from .._log.printable import on_one_line, printable
+from .._store import ROW_LINES, Entry, NewLine, entry_lines, lines_entry
+from .._store.text import storable
+
+T = TypeVar("T")
+
+COLORS: frozenset[str] = frozenset(
+    {"black", "dark_blue", "dark_green", "dark_cyan", "dark_red", "dark_magenta", "dark_yellow"}
+    | {"gray", "dark_gray", "blue", "green", "cyan", "red", "magenta", "yellow", "white"}
+)
+"""Colours of lines and bars, by the names of the sixteen that a terminal has."""
+
+LONGEST_LEVEL = 30
+"""Characters that are kept of a level's name."""
+
+MUCH = 50
+"""Lines after which they are to be taken soon, not only within a moment."""
+
+ROW_SIZE = 65_536
+"""Characters after which the next line gets a row of its own."""
+
+BAR_STEP = 0.1
+"""A bar that moved by less (in percent) is not written again."""
+
+CUT = "… the console is full: what the run wrote after this line was not kept"
+
+
+class Sink(Protocol):
+    """Where console rows go."""
+
+    def wrote(self, console: Console, *, much: bool) -> None:
+        """Take what was written by ``console.take()``, within a moment; soon if it is much.
+
+        Called by the run, so it must return at once.
+        """
+
+
+class _Row:
+    """Lines that are to become one row, numbered from ``seq`` on."""
+
+    __slots__ = ("lines", "seq", "size")
+
+    def __init__(self, seq: int) -> None:
+        self.seq = seq
+        self.lines: list[NewLine] = []
+        self.size = 0
+
+
+class Console:
+    """What one run writes. Safe between threads, and for finalizers.
+
+    The garbage collector may call a finalizer at any moment, and that may log: in the middle of a
+    line another one is written by the same thread. It waits until the first is done.
+    """
+
+    __slots__ = (
+        "_announced",
+        "_bars",
+        "_bytes_left",
+        "_claim",
+        "_full",
+        "_given",
+        "_job_id",
+        "_lines_left",
+        "_lock",
+        "_rows",
+        "_seq",
+        "_sink",
+        "_working",
+    )
+
+    def __init__(
+        self, sink: Sink, job_id: int, claim: int, *, max_lines: int, max_bytes: int
+    ) -> None:
+        self._sink = sink
+        self._job_id = job_id
+        self._claim = claim
+        self._lines_left = max_lines
+        self._bytes_left = max_bytes
+        self._full = False
+        self._seq = 0
+        self._given: deque[tuple[str, str | None, str | None]] = deque()
+        """Lines that are not in a row yet."""
+        self._rows: list[_Row] = []
+        self._bars: dict[int, Entry] = {}
+        """By number: of a bar that moves again and again only the last value is written."""
+        self._announced = False
+        """Whether the sink knows that there is something to take."""
+        self._lock = threading.RLock()
+        self._working = False
+        """Whether the thread that has the lock is in the middle of something."""
+
+    def write(self, text: str, color: str | None = None, level: str | None = None) -> None:
+        """Write one line, or a mark that says that the console is full."""
+        if color is not None:
+            color = checked(color)
+        if level is not None:
+            # Anybody may give any name to a level.
+            level = storable(_plain(level), LONGEST_LEVEL)
+        with self._lock:
+            self._given.append((_plain(text), color, level))
+            if not self._working:
+                self._work_off()
+
+    def bar(self, name: str, color: str | None, value: float = 0.0) -> Callable[[float], None]:
+        """Begin a progress bar at a value from 0 to 100; returns what sets its value."""
+        color = checked(color)
+        kept = storable(_plain(name), 200)
+        moment = time.monotonic()
+        seq = None
+
+        def put(value: float) -> None:
+            if seq is None:
+                return
+            with self._at_work():
+                self._bars[seq] = Entry(
+                    self._job_id, self._claim, seq, moment, kept, color, None, value
+                )
+                self._announce()
+
+        with self._at_work():
+            # A bar is a row like a line: they, too, are counted.
+            if self._lines_left > 0:
+                self._lines_left -= 1
+                self._seq = seq = self._seq + 1
+                # Numbers within a row have no gaps.
+                self._rows.append(_Row(seq + 1))
+                put(value)
+            else:
+                self._fill()
+        return put
+
+    def take(self) -> list[Entry]:
+        """What was written since this was last called, in its order."""
+        with self._at_work():
+            rows, bars = self._rows, self._bars
+            self._rows, self._bars, self._announced = [], {}, False
+            entries = [
+                lines_entry(self._job_id, self._claim, row.seq, row.lines)
+                for row in rows
+                if row.lines
+            ]
+            return sorted([*entries, *bars.values()], key=_number) if bars else entries
+
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        """With the lock, and what is written meanwhile put off."""
+        with self._lock:
+            before, self._working = self._working, True
+            try:
+                yield
+            finally:
+                self._working = before
+                if self._given and not before:
+                    self._work_off()
+
+    def _work_off(self) -> None:
+        """Put the lines that were given into rows."""
+        self._working = True
+        try:
+            while self._given:
+                first = self._seq
+                while self._given:
+                    self._line(*self._given.popleft())
+                if self._seq > first:
+                    self._announce(much=self._seq // MUCH > first // MUCH)
+        finally:
+            self._working = False
+
+    def _announce(self, *, much: bool = False) -> None:
+        # Under the lock: whoever comes next may rely on it that the sink was told.
+        if much or not self._announced:
+            self._announced = True
+            self._sink.wrote(self, much=much)
+
+    def _line(self, text: str, color: str | None, level: str | None) -> None:
+        left = self._bytes_left
+        if self._lines_left <= 0:
+            self._fill()
+            return
+        # Cut before it is cleaned: a line may be larger than all that is kept.
+        kept = storable(text if len(text) <= left else text[: left + 1])
+        size = len(kept) if kept.isascii() else len(kept.encode())
+        if size > left:
+            kept = kept.encode()[:left].decode("utf-8", "ignore")
+        self._lines_left -= 1
+        self._bytes_left = max(0, left - size)
+        if kept or not text:
+            self._add(kept, color, level)
+        if size > left:
+            self._fill()
+
+    def _fill(self) -> None:
+        """Say, once, that something is left out, and leave out all that comes."""
+        if not self._full:
+            self._full, self._lines_left = True, 0
+            self._add(CUT, "yellow", None)
+            self._announce()
+
+    def _add(self, text: str, color: str | None, level: str | None) -> None:
+        self._seq += 1
+        row = self._rows[-1] if self._rows else None
+        if row is None or len(row.lines) >= ROW_LINES or row.size > ROW_SIZE:
+            row = _Row(self._seq)
+            self._rows.append(row)
+        row.lines.append(NewLine(time.monotonic(), text, color, level))
+        row.size += len(text)
+
+
+_number = attrgetter("seq")
+
+
+class ProgressBar:
+    """A bar in the job's console. ``set`` it from 0 to 100."""
+
+    def __init__(self, put: Callable[[float], None], value: float = 0.0) -> None:
+        self._put = put
+        self._value = float(value)
+
+    @property
+    def value(self) -> float:
+        """Where the bar stands, from 0 to 100."""
+        return self._value
+
+    def set(self, value: float) -> None:
+        """Move the bar. Raises ``ValueError`` unless ``value`` lies between 0 and 100."""
+        checked_value(value)
+        if abs(value - self._value) >= BAR_STEP or (value in (0, 100) and value != self._value):
+            self._value = float(value)
+            self._put(self._value)
+
+
+def track(items: Iterable[T], bar: ProgressBar, total: int | None = None) -> Iterator[T]:
+    """Yield the items and move the bar along.
+
+    Without a length, known or given as ``total``, the bar moves only at the end. Should there be
+    more items than that, the bar waits at its place for the end.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    for done, item in enumerate(items):
+        if total:
+            bar.set(min(100.0, 100.0 * done / total))
+        yield item
+    bar.set(100)
+
+
+def checked(color: str | None) -> str | None:
+    """The colour, if it is one. Raises ``ValueError`` otherwise."""
+    if color is not None and color not in COLORS:
+        raise ValueError(f"{color!r} is no console colour; there are {', '.join(sorted(COLORS))}")
+    return None if color is None else _plain(color)
+
+
+def checked_value(value: float) -> float:
+    """Where a bar may stand. Raises ``ValueError`` for anything else."""
+    if not 0 <= value <= 100:
+        raise ValueError(f"a progress bar goes from 0 to 100, not to {value!r}")
+    return float(value)
+
+
+def _plain(text: str) -> str:
+    """The text itself, of a class derived from ``str`` too: JSON and databases take no other."""
+    return text if type(text) is str else str.__str__(text)
+
+
+class Terminal:
+    """The sink of a context that belongs to no server: it prints, without what would command a
+    terminal."""
+
+    def wrote(self, console: Console, *, much: bool) -> None:
+        for entry in console.take():
+            if entry.progress is None:
+                for line in entry_lines(entry):
+                    print(printable(line.text))
+            else:
+                print(f"{on_one_line(entry.text) or 'progress'}: {entry.progress:.1f} %")
+
+
+current_console: ContextVar[Console | None] = ContextVar("flask_recurring_console", default=None)
+"""The console of the run that the present code belongs to, if any."""

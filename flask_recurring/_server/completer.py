@@ -1,0 +1,271 @@
+"""Writes how runs ended, and what they wrote to their consoles, in batches.
+
+A batch is written when enough has come together, when a worker has nothing to do (so that a job
+that runs alone is marked done at once), or after a moment. While the database doesn't answer, what
+is to be written is kept and tried again: an end that was written already is recognised by its claim
+and changes nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable
+
+from .._log.logger import logger
+from .._run.child import Forks
+from .._run.console import Console
+from .._store import Entry, Failure, Link, Store, Tally
+from .._store.completion import Outcome, Setback, Success
+from .._store.records import Accepted
+from .backoff import Backoff
+from .batch import Batch, write_apart
+from .prefetch_buffer import Stock
+
+ENOUGH = 100
+"""Ends that are worth a statement of their own."""
+
+LARGEST = 1000
+"""Ends that one statement writes at most."""
+
+LINGER = 0.02
+"""Seconds that an end waits for others while all workers are busy."""
+
+CONSOLE_LINGER = 0.25
+"""Seconds that console lines wait for others."""
+
+CONSOLE_ENOUGH = 50
+"""Consoles with lines that are worth a statement of their own."""
+
+CONSOLE_LARGEST = 1000
+CONSOLE_SIZE = 2**22
+"""Rows, and characters in them, after which the rest waits for the next transaction."""
+
+COUNT_INTERVAL = 1.0
+"""Seconds between two additions to the counts by minute."""
+
+
+class Completer:
+    """Collects from the workers, writes on a thread and a connection of its own."""
+
+    def __init__(
+        self, store: Store, link: Link, stock: Stock, server_id: Callable[[], int]
+    ) -> None:
+        self._forks = Forks.count
+        self._store = store
+        self._link = link
+        self._stock = stock
+        self._server_id = server_id
+        self._successes: list[Success] = []
+        self._setbacks: list[Setback] = []
+        self._consoles: deque[Console] = deque()
+        """Those in which something was written that has not been taken yet."""
+        self._entries: list[Entry] = []
+        """Console rows that were taken and are not written yet."""
+        self._something = threading.Event()
+        self._enough = threading.Event()
+        self._written = threading.Condition()
+        self._stopping = False
+        self._counts: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0, 0.0])
+        self._counted_at = time.monotonic()
+        self._console_since = 0.0
+        self._doubtful = 0
+        """Ends that were sent, of which it isn't known whether they were written."""
+        self._backoff = Backoff("Writing how jobs ended")
+
+    # -- from the workers
+
+    def succeeded(self, run: Success) -> None:
+        """Take the end of a run that succeeded."""
+        self._successes.append(run)
+        self._poke(len(self._successes))
+
+    def set_back(self, run: Setback) -> None:
+        """Take the end of a run that did not."""
+        self._setbacks.append(run)
+        self._poke(len(self._setbacks))
+
+    def wrote(self, console: Console, *, much: bool) -> None:
+        """Note that something was written in a console."""
+        if Forks.count != self._forks:
+            return  # A child that a job forked: nobody takes it there, and the locks may be held.
+        self._consoles.append(console)
+        waiting = len(self._consoles)
+        if waiting == 1:
+            self._console_since = time.monotonic()
+        if much or waiting >= CONSOLE_ENOUGH:
+            self._console_since = 0.0  # long enough ago
+        if not self._something.is_set():
+            self._something.set()
+
+    def _poke(self, count: int) -> None:
+        # To set an event takes a lock, also when it is set.
+        if not self._something.is_set():
+            self._something.set()
+        # An empty inbox means that a worker has nothing to do: nobody is served by waiting.
+        if (count >= ENOUGH or not self._stock.inbox) and not self._enough.is_set():
+            self._enough.set()
+
+    # -- the thread
+
+    def run(self) -> None:
+        """Write until ``stop`` was called and everything is written."""
+        while not (self._stopping and not self._pending()):
+            try:
+                self._step()
+            except Exception as error:
+                pause = self._backoff.failed(error)
+                self._link.close()
+                time.sleep(pause)
+            else:
+                self._backoff.succeeded()
+        # Also when the server did not wait for it, since the database was down.
+        self._link.close()
+
+    def _step(self) -> None:
+        if not self._pending():
+            self._something.wait(COUNT_INTERVAL if self._counts else None)
+        self._something.clear()
+        while (rest := self._lines_may_wait()) > 0:
+            self._something.wait(rest)
+            self._something.clear()
+        if (self._successes or self._setbacks) and not self._stopping:
+            self._enough.wait(LINGER)
+        self._enough.clear()
+        self._write_batch()
+
+    def _lines_may_wait(self) -> float:
+        """Seconds that there is still time, when nothing but lines is to be written."""
+        if self._successes or self._setbacks or self._entries or self._stopping:
+            return 0.0
+        if not self._consoles:
+            return 0.0
+        return CONSOLE_LINGER - (time.monotonic() - self._console_since)
+
+    def _write_batch(self) -> None:
+        # The ends first: whatever a run wrote is in its console before its end is here.
+        successes = self._successes[:LARGEST]
+        setbacks = self._setbacks[:LARGEST]
+        self._take_consoles()
+        rows = len(self._entries)
+        while (count := self._rows_at_once(rows)) < rows:
+            # More than one transaction should hold.
+            self._settle([], [], self._entries[:count], [])
+            rows -= count
+        self._settle(successes, setbacks, self._entries[:rows], self._due_counts())
+        with self._written:
+            self._written.notify_all()
+
+    def _settle(
+        self,
+        successes: list[Success],
+        setbacks: list[Setback],
+        entries: list[Entry],
+        tallies: list[Tally],
+    ) -> None:
+        if not (successes or setbacks or entries or tallies):
+            return
+        # If this fails, it may have been committed all the same.
+        doubtful = self._doubtful
+        self._doubtful = max(doubtful, len(successes) + len(setbacks))
+        batch = Batch(successes, setbacks, entries, tallies)
+        accepted = self._write(batch)
+        if isinstance(accepted, Exception):
+            accepted = write_apart(batch, accepted, self._write)
+        # Let go of first: what is written twice does no harm, what is held for ever takes a place.
+        self._stock.written({(run.id, run.claim) for some in (successes, setbacks) for run in some})
+        del self._successes[: len(successes)]
+        del self._setbacks[: len(setbacks)]
+        del self._entries[: len(entries)]
+        if tallies:
+            self._counts.clear()
+            self._counted_at = time.monotonic()
+        if successes or setbacks:
+            self._doubtful = 0
+        refused = len(successes) - accepted.successes + len(setbacks) - len(accepted.setbacks)
+        if 0 < refused <= doubtful:
+            logger.info("%d ends were written already; the reply had been lost.", refused)
+        elif refused:
+            logger.warning(
+                "%d jobs had been given to another server before their end was written here; "
+                "what the other one writes stands.",
+                refused,
+            )
+        self._count(successes, setbacks)
+
+    def _write(self, batch: Batch) -> Accepted | Exception:
+        """Write it; returned is the error by which the database refuses a value in it for good."""
+        with self._link.use() as connection:
+            try:
+                return self._store.database.driver.settle(connection, *batch, self._server_id())
+            except Exception as error:
+                if Failure.of(error) is not Failure.DATA:
+                    raise
+                # The connection is as good as before: its transaction was rolled back.
+                return error
+
+    def _take_consoles(self) -> None:
+        # As many as there are now: those that are written in meanwhile come again.
+        for _ in range(len(self._consoles)):
+            # In one of the two at any moment, so that nobody thinks that all is written.
+            self._entries += self._consoles[0].take()
+            self._consoles.popleft()
+
+    def _rows_at_once(self, rows: int) -> int:
+        """How many of the first so many console rows one transaction may write."""
+        rows = min(rows, CONSOLE_LARGEST)
+        size = 0
+        for count, entry in enumerate(self._entries[:rows]):
+            if size > CONSOLE_SIZE:
+                return count
+            size += len(entry.text) + len(entry.more or "")
+        return rows
+
+    def _count(self, successes: list[Success], setbacks: list[Setback]) -> None:
+        for success in successes:
+            count = self._counts[success.task]
+            count[0] += 1
+            count[3] += success.finished - success.started
+            count[4] += success.waited
+        for setback in setbacks:
+            if setback.outcome is Outcome.FAILED:
+                count = self._counts[setback.task]
+                count[1 if setback.retry_in is None else 2] += 1
+                count[3] += setback.finished - setback.started
+                count[4] += setback.waited
+
+    def _due_counts(self) -> list[Tally]:
+        if not self._counts:
+            return []
+        if not self._stopping and time.monotonic() - self._counted_at < COUNT_INTERVAL:
+            return []
+        return [
+            Tally(task, int(count[0]), int(count[1]), int(count[2]), count[3], count[4])
+            for task, count in self._counts.items()
+        ]
+
+    def _pending(self) -> bool:
+        return self._unwritten() or (self._stopping and bool(self._counts))
+
+    def _unwritten(self) -> bool:
+        return bool(self._successes or self._setbacks or self._consoles or self._entries)
+
+    # -- from the supervisor
+
+    def flush(self, timeout: float) -> bool:
+        """Wait until all that has come so far is written; False if it took too long."""
+        deadline = time.monotonic() + timeout
+        self._console_since = 0.0
+        self._something.set()
+        self._enough.set()
+        with self._written:
+            return self._written.wait_for(
+                lambda: not self._unwritten(), max(0.0, deadline - time.monotonic())
+            )
+
+    def stop(self) -> None:
+        """Write what is there, and end."""
+        self._stopping = True
+        self._something.set()
+        self._enough.set()

@@ -1,0 +1,96 @@
+"""Beats, so that the others know that this server lives, and hears of its own death.
+
+With each heartbeat it looks, too, whether runs of this server are to stop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from .._log.logger import logger
+from .._random import chance
+from .._store import Lease, Store
+from .backoff import LONGEST
+from .outcome import DELETED
+from .prefetch_buffer import Stock
+
+MISSED_BEATS = 2.5
+"""Intervals of silence after which it is looked whether a server's process is gone."""
+
+STEADY = LONGEST + 1.0
+"""Seconds that a server beats, at least, before it judges others after it had to connect anew:
+within this time all that live have found the database again."""
+
+
+class Heart:
+    """See ``control.Duty``."""
+
+    name = "Beating"
+
+    def __init__(
+        self,
+        store: Store,
+        stock: Stock,
+        *,
+        server_id: Callable[[], int],
+        sign_on_again: Callable[[sa.Connection], None],
+        presences: Callable[[], list[str]],
+        interval: float,
+        lease: Lease,
+    ) -> None:
+        self.next_at = 0.0
+        self._store = store
+        self._stock = stock
+        self._server_id = server_id
+        self._sign_on_again = sign_on_again
+        self._interval = interval
+        self._lease = lease
+        self._presences = presences
+        self._connection: sa.Connection | None = None
+        self._beating_since = 0.0
+        self._last_beat = 0.0
+
+    @property
+    def steady(self) -> bool:
+        """True if it has beaten without a gap for as long as it may be silent."""
+        moment = time.monotonic()
+        allowed = self._lease.overdue
+        return moment - self._last_beat <= allowed <= moment - self._beating_since
+
+    def perform(self, connection: sa.Connection) -> None:
+        """Beat once."""
+        before = time.monotonic()
+        beside = self._presences()
+        busy = len(self._stock.running)
+        servers = self._store.servers
+        if not servers.beat(connection, self._server_id(), busy, self._lease, beside):
+            logger.warning(
+                "This server was silent for so long that others took it for dead; signing on anew."
+            )
+            self._sign_on_again(connection)
+        self._stock.sure_until = before + self._lease.ends
+        self._note(connection, time.monotonic())
+        if self._stock.running:
+            self._ask_to_stop(connection)
+
+    def _note(self, connection: sa.Connection, moment: float) -> None:
+        allowed = self._lease.overdue
+        if moment - self._last_beat > allowed:
+            self._beating_since = moment
+        if connection is not self._connection:
+            # The database may have been away, however shortly, and what proves the others' life
+            # is gone until they have come back too.
+            first, self._connection = self._connection is None, connection
+            self._beating_since = moment if first else moment + max(0.0, STEADY - allowed)
+        self._last_beat = moment
+        self.next_at = moment + self._interval * chance.uniform(0.9, 1.0)
+
+    def _ask_to_stop(self, connection: sa.Connection) -> None:
+        claimed = self._store.jobs.claimed_by(connection, self._server_id(), cancelled=True)
+        for job_id, _ in claimed:
+            run = self._stock.running.get(job_id)
+            if run is not None:
+                run.context.cancel(DELETED)

@@ -1,0 +1,37 @@
+"""Tells the claimer that it may be worth looking, and remembers what was hinted at."""
+
+from __future__ import annotations
+
+import threading
+
+from .._store import Hint
+
+
+class Wakeup:
+    """Collects hints, from any thread, until the claimer takes them."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._hints: set[Hint] = set()
+        self._lock = threading.Lock()
+
+    def hint(self, hint: Hint) -> None:
+        """Note the hint and wake whoever waits."""
+        with self._lock:
+            self._hints.add(hint)
+        self._event.set()
+
+    def poke(self) -> None:
+        """Wake whoever waits, without a hint."""
+        self._event.set()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for a hint or a poke; False if neither came in time."""
+        return self._event.wait(max(0.0, seconds))
+
+    def take(self) -> set[Hint]:
+        """All hints since the last time."""
+        self._event.clear()
+        with self._lock:
+            hints, self._hints = self._hints, set()
+        return hints

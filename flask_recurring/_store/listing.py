@@ -1,0 +1,309 @@
+"""Lists and counts of jobs, each read along an index from where it begins to where it has enough.
+
+Waiting jobs are read lane by lane (one queue at one priority), because inside a lane the index is
+in the order of ``run_at``: the enqueued ones stand before the scheduled ones, and neither has to be
+stepped over to reach the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+
+from .._arguments import read_arguments
+from ..job import Job, JobState
+from .capped_count import CAP, Count
+from .chunks import pieces
+from .database import Database
+from .page import Cursor
+from .types import now
+
+LANES_AT_ONCE = 32
+"""Lanes that one statement reads. Each is a branch of it, and planners take long over many."""
+
+LOOK = 5_000
+"""Jobs that are looked at for a list that is narrowed by what no index knows: a rare task's few
+jobs may lie behind millions of others, and an index of them would cost each job another write."""
+
+Condition = sa.ColumnElement[bool]
+
+WAITING_STATES = (JobState.ENQUEUED, JobState.SCHEDULED)
+ASCENDING_STATES = (*WAITING_STATES, JobState.PROCESSING)
+"""Listed by rising time: the next to run first, and the one that has run for longest."""
+
+
+class Found(NamedTuple):
+    """A piece of a list."""
+
+    rows: Sequence[sa.Row[Any]]
+    more: bool
+    """Whether more follow, in the direction of reading."""
+    end: Cursor | None
+    """Where the look has ended, if none of the rest was looked at."""
+    bounded: bool
+    """Whether it looks at so many jobs only."""
+
+
+class _Way(NamedTuple):
+    """How a list is read: along which key, and in which direction."""
+
+    key: Sequence[sa.Column[Any]]
+    ascending: bool
+
+    def order(self, columns: Sequence[sa.ColumnElement[Any]]) -> list[sa.UnaryExpression[Any]]:
+        return [column.asc() if self.ascending else column.desc() for column in columns]
+
+    def beyond(self, cursor: Cursor | None) -> list[Condition]:
+        """After the place of a cursor; a cursor of another kind of list is none."""
+        if cursor is None or (len(self.key) > 1 and cursor.at is None):
+            return []
+        here, there = self._sides([cursor.at, cursor.id][-len(self.key) :])
+        return [here > there if self.ascending else here < there]
+
+    def until(self, end: Sequence[Any] | None) -> list[Condition]:
+        """No further than to this key."""
+        if end is None:
+            return []
+        here, there = self._sides(end)
+        return [here <= there if self.ascending else here >= there]
+
+    def _sides(self, values: Sequence[Any]) -> tuple[Any, Any]:
+        pairs = zip(values, self.key, strict=True)
+        there = [sa.literal(value, column.type) for value, column in pairs]
+        return sa.tuple_(*self.key), sa.tuple_(*there)
+
+
+class Listing:
+    """Reads lists of jobs, for ``Jobs``."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._job = database.tables.job
+        waiting = self._job.c.state == sa.literal_column("'Enqueued'")
+        # Spelt as in the indexes' conditions, so that the planner sees that they apply.
+        self._waiting = waiting
+        self._awaiting = self._job.c.state == sa.literal_column("'Awaiting'")
+        self._due = {
+            JobState.ENQUEUED: self._job.c.run_at <= now(),
+            JobState.SCHEDULED: self._job.c.run_at > now(),
+        }
+
+    def select(self) -> sa.Select[Any]:
+        """All that a ``Job`` is made of."""
+        job, server = self._job.c, self._database.tables.server
+        state = sa.case(
+            (
+                (job.state == JobState.ENQUEUED.value) & (job.run_at > now()),
+                JobState.SCHEDULED.value,
+            ),
+            else_=job.state,
+        )
+        columns = [column for column in job if column.name != "state"]
+        return sa.select(*columns, state.label("state"), server.c.name.label("server")).outerjoin(
+            server, server.c.id == job.ran_on
+        )
+
+    def cursor(self, state: JobState | None, filters: Mapping[str, Any], job: Job) -> Cursor:
+        """The place of a job in its list."""
+        return Cursor(getattr(job, _sorted_by(state, filters) or "", None), job.id)
+
+    def rows(
+        self,
+        connection: sa.Connection,
+        state: JobState | None,
+        filters: Mapping[str, Any],
+        before: Cursor | None,
+        after: Cursor | None,
+        limit: int,
+        look: int = LOOK,
+    ) -> Found:
+        """Rows in the order of the list, from a place on in the direction of reading.
+
+        :param look: jobs that are looked at, at most, if the filters ask for what no index knows.
+        """
+        by = _sorted_by(state, filters)
+        key = [self._job.c[by], self._job.c.id] if by else [self._job.c.id]
+        ascending = (state in ASCENDING_STATES) != (after is not None)
+        way = _Way(key, ascending)
+        walks, rest = self._walks(connection, state, filters)
+        begin = way.beyond(after if after is not None else before)
+        end = None
+        bounded = bool(rest) and by != "started_at"  # of those that run there are few
+        if bounded:
+            end = self._end(connection, way, [[*walk, *begin] for walk in walks], look)
+        where = [*begin, *rest, *way.until(end)]
+        found = self._read(connection, way, [[*walk, *where] for walk in walks], limit + 1)
+        more = len(found) > limit
+        ids = [row[-1] for row in found[:limit]]
+        if after is not None:
+            ids.reverse()
+        statement = self.select().where(self._job.c.id.in_(ids))
+        rows = {row.id: row for row in connection.execute(statement)} if ids else {}
+        return Found(
+            [rows[id] for id in ids if id in rows],
+            more,
+            None if end is None or more else Cursor(end[0] if by else None, end[-1]),
+            bounded,
+        )
+
+    def _walks(
+        self, connection: sa.Connection, state: JobState | None, filters: Mapping[str, Any]
+    ) -> tuple[list[list[Condition]], list[Condition]]:
+        """Which stretches of which indexes hold the list, and what is to be asked of each row."""
+        job, recurring_id, queue = self._job.c, filters["recurring_id"], filters["queue"]
+        rest = [job.task == filters["task"]] if filters["task"] is not None else []
+        of_queue = [job.queue == queue] if queue is not None else []
+        if recurring_id is not None:
+            walk: list[Condition] = [job.recurring_id == recurring_id]
+            if state is not None and not state.finished:
+                walk.append(job.finished_at.is_(None))
+            return [walk], [*rest, *of_queue, *self._in_state(state)]
+        if state in WAITING_STATES:
+            lanes = self._lanes(connection, queue)
+            waiting = self._in_state(state)
+            return [
+                [*waiting, job.queue == queue, job.priority == priority]
+                for queue, priority in lanes
+            ], rest
+        return [self._in_state(state)], [*rest, *of_queue]
+
+    def _in_state(self, state: JobState | None) -> list[Condition]:
+        job = self._job.c
+        match state:
+            case None:
+                return []
+            case JobState.ENQUEUED | JobState.SCHEDULED:
+                return [self._waiting, self._due[state]]
+            case JobState.PROCESSING:
+                return [job.server_id.is_not(None)]
+            case JobState.AWAITING:
+                return [self._awaiting]
+        return [job.state == state.value, job.finished_at.is_not(None)]
+
+    def _end(
+        self, connection: sa.Connection, way: _Way, walks: Sequence[Sequence[Condition]], look: int
+    ) -> tuple[Any, ...] | None:
+        """The key up to which all walks together come by so many rows; None if they are done then.
+
+        All that lies before it, in the order of the list, is among these rows.
+        """
+        ends: list[tuple[Any, ...]] = []
+        share = max(1, look // max(1, len(walks)))
+        for some in pieces(walks, LANES_AT_ONCE):
+            branches = [
+                sa.select(sa.literal(number).label("walk"), *way.key)
+                .where(*walk)
+                .order_by(*way.order(way.key))
+                .offset(share - 1)
+                .limit(2)
+                .subquery()
+                for number, walk in enumerate(some)
+            ]
+            last: dict[int, tuple[Any, ...]] = {}
+            merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
+            found = [tuple(row) for row in connection.execute(sa.select(merged))]
+            for walk, *key in sorted(found, key=lambda row: row[1:], reverse=not way.ascending):
+                if walk in last:
+                    ends.append(last[walk])  # there is another one behind it
+                last[walk] = tuple(key)
+        return min(ends, default=None) if way.ascending else max(ends, default=None)
+
+    def _read(
+        self, connection: sa.Connection, way: _Way, walks: Sequence[Sequence[Condition]], limit: int
+    ) -> list[Any]:
+        """The first keys of all walks together."""
+        rows: list[Any] = []
+        statement = sa.select(*way.key).order_by(*way.order(way.key)).limit(limit)
+        if len(walks) == 1:
+            return list(connection.execute(statement.where(*walks[0])))
+        for some in pieces(walks, LANES_AT_ONCE):
+            branches = [statement.where(*walk).subquery() for walk in some]
+            merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
+            by_key = [merged.c[column.name] for column in way.key]
+            rows += connection.execute(sa.select(*by_key).order_by(*way.order(by_key)).limit(limit))
+        rows.sort(key=tuple, reverse=not way.ascending)
+        return rows[:limit]
+
+    def counts(self, connection: sa.Connection) -> dict[JobState, Count]:
+        """How many jobs are in each state, each counted up to the cap."""
+        job = self._job.c
+        one = sa.select(sa.literal(1))
+        parts = [
+            (JobState.PROCESSING, one.where(job.server_id.is_not(None))),
+            (JobState.AWAITING, one.where(self._awaiting)),
+        ]
+        parts += [
+            (state, one.where(job.state == state.value, job.finished_at.is_not(None)))
+            for state in JobState
+            if state.finished
+        ]
+        parts += [
+            (
+                state,
+                one.where(self._waiting, self._due[state]).where(
+                    job.queue == queue, job.priority == priority
+                ),
+            )
+            for queue, priority in self._lanes(connection, None)
+            for state in WAITING_STATES
+        ]
+        found = dict.fromkeys(JobState, 0)
+        for some in pieces(parts, 2 * LANES_AT_ONCE):
+            counted = [
+                sa.select(sa.func.count())
+                .select_from(part.limit(CAP + 1).subquery())
+                .scalar_subquery()
+                for _, part in some
+            ]
+            numbers = connection.execute(sa.select(*counted)).one()
+            for (state, _), number in zip(some, numbers, strict=True):
+                found[state] += number
+        return {state: Count.of(number) for state, number in found.items()}
+
+    def _lanes(self, connection: sa.Connection, queue: str | None) -> list[tuple[str, int]]:
+        survey = self._database.driver.survey(connection)
+        return [
+            (lane.queue, lane.priority)
+            for lane in survey.lanes
+            if queue is None or lane.queue == queue
+        ]
+
+
+def _sorted_by(state: JobState | None, filters: Mapping[str, Any]) -> str | None:
+    """The time that a list is sorted by; None for one that is sorted by id alone."""
+    if filters["recurring_id"] is not None:
+        return None
+    if state in WAITING_STATES:
+        return "run_at"
+    if state is JobState.PROCESSING:
+        return "started_at"
+    return None if state in (None, JobState.AWAITING) else "finished_at"
+
+
+def read(row: sa.Row[Any]) -> Job:
+    """A job from a row of ``Listing.select``."""
+    args, kwargs = read_arguments(row.arguments)
+    return Job(
+        id=row.id,
+        task=row.task,
+        args=args,
+        kwargs=kwargs,
+        queue=row.queue,
+        priority=row.priority,
+        state=JobState(row.state),
+        created_at=row.created_at,
+        run_at=row.run_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        attempt=row.attempt,
+        result=None if row.result is None else msgspec.json.decode(row.result),
+        error=row.error,
+        recurring_id=row.recurring_id,
+        due=row.due,
+        claim=row.claim,
+        server=row.server,
+        cancel_requested=row.cancel_requested,
+    )

@@ -1,0 +1,237 @@
+"""What an operator does to a recurring job: pause, override, trigger, remove; and who it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..._recurring.definition import Definition
+from ..._recurring.schedule import Schedule
+from ...job import Job, JobState
+from ..audit import APPLICATION, entry
+from ..awaiting import APART
+from ..insertion import written
+from ..notification import Hint, Topic
+from ..records import NewJob
+from ..text import is_storable, storable
+from ..types import now
+from .table import (
+    PAUSED,
+    RecurringTable,
+    changed,
+    decoded,
+    encoded,
+    go_on,
+    place,
+    unknown,
+)
+from .ticks import options_of
+
+LONGEST_REASON = 500
+
+
+class Life(RecurringTable):
+    """Changes one recurring job."""
+
+    def remove(self, id: str, actor: str = APPLICATION) -> None:
+        """Delete a recurring job. Its jobs and its history stay."""
+        if not is_storable(id):
+            raise unknown(id)
+        with self._database.begin() as connection:
+            statement = sa.delete(self._row).where(self._row.c.id == id)
+            if connection.execute(statement).rowcount == 0:
+                raise unknown(id)
+            connection.execute(entry(self._audit, actor, "recurring.remove", id))
+            self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
+        self._tell(Hint(Topic.SCHEDULE))
+
+    def pause(self, id: str, actor: str = APPLICATION) -> None:
+        """Let the recurring job have no ticks until it is resumed."""
+
+        def paused(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
+            return {} if row.paused else _standing(row, row.next_at or row.held_at, True, moment)
+
+        self._rewrite(id, paused, "recurring.pause", actor)
+
+    def resume(self, id: str, actor: str = APPLICATION) -> None:
+        """Let the recurring job tick again, from where it was paused on.
+
+        What it missed meanwhile is treated as its misfire policy says.
+        """
+
+        def resumed(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
+            return _standing(row, row.held_at, False, moment) if row.paused else {}
+
+        self._rewrite(id, resumed, "recurring.resume", actor)
+
+    def override(
+        self,
+        id: str,
+        fields: dict[str, Any],
+        dropped: Collection[str] = (),
+        *,
+        paused: bool | None = None,
+        actor: str,
+    ) -> None:
+        """Let these values count, whatever the code says, until they are reset.
+
+        :param fields: JSON values by the names of the definition's fields.
+        :param dropped: fields of which the code's value is to count again.
+        :param paused: whether it is to be paused; None leaves that as it is.
+        :raises ConfigurationError: together with the other fields they make no schedule.
+        """
+
+        def with_these(overrides: dict[str, Any]) -> dict[str, Any]:
+            return {k: v for k, v in overrides.items() if k not in dropped} | fields
+
+        self._override(id, with_these, paused, "recurring.override", actor)
+
+    def reset(self, id: str, names: Collection[str] | None = None, *, actor: str) -> None:
+        """Let the code's values count again: of these fields, or of all, ``paused`` included."""
+
+        def without(overrides: dict[str, Any]) -> dict[str, Any]:
+            if names is None:
+                return {}
+            return {name: value for name, value in overrides.items() if name not in names}
+
+        paused = False if names is None or "paused" in names else None
+        self._override(id, without, paused, "recurring.reset", actor)
+
+    def _override(
+        self,
+        id: str,
+        change: Callable[[dict[str, Any]], dict[str, Any]],
+        paused: bool | None,
+        action: str,
+        actor: str,
+    ) -> None:
+        told: list[str] = []
+
+        def overridden(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
+            before = decoded(row.overrides)
+            after = change(before)
+            wanted = row.paused if paused is None else paused
+            if after == before and wanted == row.paused:
+                return {}
+            definition = Definition.of(id, decoded(row.declared), after)
+            Schedule.of(
+                definition.cron,
+                timezone=definition.timezone,
+                start=definition.start,
+                end=definition.end,
+            )
+            values = changed(row, definition, moment) | {"overrides": encoded(after)}
+            values |= _standing(row, values[place(row)], wanted, moment)
+            told.append(
+                ", ".join(
+                    f"{name}: {old.get(name)!r} → {new.get(name)!r}"
+                    for old, new in [(before | {"paused": row.paused}, after | {"paused": wanted})]
+                    for name in sorted(old.keys() | new.keys())
+                    if old.get(name) != new.get(name)
+                )
+            )
+            return values
+
+        self._rewrite(id, overridden, action, actor, told)
+
+    def _rewrite(
+        self,
+        id: str,
+        values: Callable[[sa.Row[Any], datetime], dict[str, Any]],
+        action: str,
+        actor: str,
+        details: Sequence[str] = (),
+    ) -> None:
+        """Write what ``values`` makes of the locked row, if anything, and that it was done.
+
+        :param details: what the audit says besides; ``values`` may fill it.
+        """
+        if not is_storable(id):
+            raise unknown(id)
+        with self._database.begin() as connection:
+            found = connection.execute(
+                sa.select(self._row).where(self._row.c.id == id).with_for_update()
+            ).first()
+            if found is None:
+                raise unknown(id)
+            moment = self._database.clock(connection)
+            written = values(found, moment)
+            if written:
+                connection.execute(
+                    sa.update(self._row)
+                    .where(self._row.c.id == id)
+                    .values(**written, updated_at=moment)
+                )
+                connection.execute(entry(self._audit, actor, action, id, *details))
+                self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
+        self._tell(Hint(Topic.SCHEDULE))
+
+    def trigger(self, id: str, actor: str = APPLICATION) -> Job:
+        """Enqueue a run now, beside the ticks, and return its job. No tick is moved by it.
+
+        Where the policy keeps runs apart, and another is going, it awaits the end of that.
+
+        :param actor: who wants it, for the history and the audit.
+        """
+        if not is_storable(id):
+            raise unknown(id)
+        with self._database.begin() as connection:
+            row = connection.execute(
+                sa.select(self._row).where(self._row.c.id == id).with_for_update()
+            ).first()
+            if row is None:
+                raise unknown(id)
+            awaits = row.overlap in APART and self._awaiting.needed(connection, id)
+            new = NewJob(
+                task=row.task,
+                arguments=row.arguments,
+                queue=row.queue,
+                priority=row.priority,
+                options=options_of(row.options, row.overlap),
+                recurring_id=id,
+            )
+            hint = Hint(Topic.JOB, row.queue, row.priority)
+            # The hint by itself: one that is left out, because another was sent a moment ago, may
+            # be needed when this commits.
+            job = written(self._database, new, self._database.driver.insert(connection, new, None))
+            if awaits:
+                connection.execute(
+                    sa.update(self._job)
+                    .where(self._job.c.id == job.id)
+                    .values(state=JobState.AWAITING.value)
+                )
+                job = replace(job, state=JobState.AWAITING)
+            else:
+                self._database.driver.announce(connection, hint)
+            connection.execute(
+                sa.insert(self._tick).values(
+                    recurring_id=id,
+                    due=None,
+                    outcome="triggered",
+                    reason=storable(f"by {actor}", LONGEST_REASON),
+                    job_id=job.id,
+                    created_at=now(),
+                )
+            )
+            connection.execute(
+                sa.update(self._row).where(self._row.c.id == id).values(last_job_id=job.id)
+            )
+            connection.execute(entry(self._audit, actor, "recurring.trigger", id, f"job {job.id}"))
+        if not awaits:
+            self._tell(hint)
+        return job
+
+
+def _standing(
+    row: sa.Row[Any], position: datetime | None, paused: bool, moment: datetime
+) -> dict[str, Any]:
+    """The columns of a row that is to be paused or not, and whose next tick is ``position``."""
+    if paused or row.orphaned_at is not None:
+        return {"paused": paused, "held_at": position, "next_at": None}
+    if row.paused:
+        return {"paused": False} | go_on(row, position, PAUSED, moment)
+    return {"next_at": position, "held_at": None}

@@ -1,0 +1,109 @@
+"""Runs of a recurring job that are not over, as far as the next one has to heed them.
+
+What *going* means, and how two runs are kept apart, is told in ``store.awaiting``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from ...job import JobState
+from ..awaiting import Promotion
+from ..chunks import pieces
+from ..notification import Hint, Topic
+from ..types import now
+from .table import RecurringTable
+
+PROMOTED = 500
+"""Recurring jobs whose rows one transaction locks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Going:
+    """The runs of one recurring job that are not over."""
+
+    running: list[int] = field(default_factory=list)
+    """Ids of those that a worker has."""
+    waiting: list[int] = field(default_factory=list)
+    """Ids of those that wait for a worker, or for the start that jitter gave them."""
+    retrying: list[int] = field(default_factory=list)
+    """Ids of those that have failed and wait for their retry."""
+    awaiting: list[int] = field(default_factory=list)
+    """Ids of those that wait for the end of the others."""
+
+    @property
+    def jobs(self) -> list[int]:
+        """Those that are going."""
+        return self.running + self.waiting + self.retrying
+
+
+class Overlaps(RecurringTable):
+    """Looks at them, stops them, and lets those go that have waited for them."""
+
+    def going(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, Going]:
+        """What is going of each of these recurring jobs."""
+        job = self._job.c
+        found = {id: Going() for id in ids}
+        retrying = (job.attempt > 0) & (job.run_at > now())
+        statement = sa.select(job.id, job.recurring_id, job.state, retrying.label("retrying"))
+        statement = statement.where(job.recurring_id.in_(ids), *_live(job))
+        for row in connection.execute(statement.order_by(job.recurring_id, job.id)):
+            going = found[row.recurring_id]
+            match row.state:
+                case JobState.PROCESSING:
+                    going.running.append(row.id)
+                case JobState.ENQUEUED:
+                    (going.retrying if row.retrying else going.waiting).append(row.id)
+                case _:
+                    going.awaiting.append(row.id)
+        return found
+
+    def replace(self, connection: sa.Connection, going: Sequence[Going]) -> bool:
+        """Ask what runs to stop, and delete what waits; whether anything was asked.
+
+        Call it within a transaction.
+        """
+        job = self._job.c
+        running = sorted(id for one in going for id in one.running)
+        waiting = sorted(id for one in going for id in one.waiting + one.retrying + one.awaiting)
+        if waiting:
+            connection.execute(
+                sa.update(self._job)
+                .where(
+                    job.id.in_(waiting),
+                    job.state.in_([JobState.ENQUEUED.value, JobState.AWAITING.value]),
+                )
+                .values(state=JobState.DELETED.value, finished_at=now())
+            )
+        # A worker may have taken one of them since they were looked at.
+        asked = connection.execute(
+            sa.update(self._job)
+            .where(job.id.in_(running + waiting), job.state == JobState.PROCESSING.value)
+            .values(cancel_requested=True)
+        ).rowcount
+        if asked:
+            self._database.driver.announce(connection, Hint(Topic.CANCEL))
+        return bool(asked)
+
+    def promote(self, connection: sa.Connection) -> Promotion:
+        """Enqueue the runs that have waited for the end of another, where none is going any more.
+
+        Any number of servers may do it at once.
+        """
+        hints: list[Hint] = []
+        left = False
+        for ids in pieces(self._awaiting.ready(connection), PROMOTED):
+            with self._database.driver.transaction(connection):
+                promotion = self._awaiting.promote(connection, ids)
+            hints += promotion.hints
+            left = left or promotion.left
+        return Promotion(hints, left)
+
+
+def _live(job: Any) -> list[sa.ColumnElement[bool]]:
+    """Spelt as in the index's condition, so that the planner sees that it applies."""
+    return [job.recurring_id.is_not(None), job.finished_at.is_(None)]

@@ -1,0 +1,97 @@
+"""Recurring jobs as one reads them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..._arguments import read_arguments
+from ..._recurring.policy import Policy
+from ..._recurring.recurring_job import RecurringJob
+from ...job import JobState
+from ..capped_count import CAP, Count
+from ..text import is_storable
+from ..types import now
+from .table import RecurringTable, decoded
+
+
+class Reading(RecurringTable):
+    """Reads recurring jobs."""
+
+    def get(self, id: str) -> RecurringJob | None:
+        """The recurring job, or None if there is none with this id."""
+        if not is_storable(id):
+            return None
+        found = self._read(self._select().where(self._row.c.id == id))
+        return found[0] if found else None
+
+    def all(self) -> list[RecurringJob]:
+        """All recurring jobs, in the order of their ids."""
+        return self._read(self._select().order_by(self._row.c.id))
+
+    def upcoming(self, limit: int = 10) -> list[RecurringJob]:
+        """Those whose next ticks come first."""
+        row = self._row.c
+        soonest = self._select().where(row.next_at.is_not(None)).order_by(row.next_at, row.id)
+        return self._read(soonest.limit(limit))
+
+    def count(self) -> Count:
+        """How many there are, counted up to a cap."""
+        some = sa.select(sa.literal(1)).select_from(self._row).limit(CAP + 1).subquery()
+        with self._database.connect() as connection:
+            return Count.of(
+                connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+            )
+
+    def _select(self) -> sa.Select[Any]:
+        job = self._job.c
+        return sa.select(
+            self._row,
+            sa.case(
+                ((job.state == "Enqueued") & (job.run_at > now()), "Scheduled"), else_=job.state
+            ).label("last_job_state"),
+            job.created_at.label("last_job_at"),
+        ).outerjoin(self._job, job.id == self._row.c.last_job_id)
+
+    def _read(self, statement: sa.Select[Any]) -> list[RecurringJob]:
+        with self._database.connect() as connection:
+            return [read(row) for row in connection.execute(statement)]
+
+
+def read(row: sa.Row[Any]) -> RecurringJob:
+    """A recurring job from its row."""
+    args, kwargs = read_arguments(row.arguments)
+    policy = Policy.read(row._asdict())
+    overrides = decoded(row.overrides)
+    return RecurringJob(
+        id=row.id,
+        task=row.task,
+        args=args,
+        kwargs=kwargs,
+        queue=row.queue,
+        priority=row.priority,
+        cron=row.cron,
+        timezone=row.timezone,
+        start=row.start_at,
+        end=row.end_at,
+        misfire=policy.misfire,
+        misfire_limit=policy.misfire_limit,
+        misfire_grace=timedelta(seconds=policy.misfire_grace),
+        overlap=policy.overlap,
+        jitter=timedelta(seconds=policy.jitter),
+        keep=policy.keep,
+        declared=decoded(row.declared),
+        overrides=overrides | {"paused": True} if row.paused else overrides,
+        paused=row.paused,
+        application=row.application,
+        orphaned_at=row.orphaned_at,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        next_at=row.next_at,
+        last_due=row.last_due,
+        last_job_id=row.last_job_id,
+        last_job_state=None if row.last_job_state is None else JobState(row.last_job_state),
+        last_job_at=row.last_job_at,
+    )

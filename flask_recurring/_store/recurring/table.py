@@ -1,0 +1,93 @@
+"""What all that is known of recurring jobs shares: the tables, and the words for their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import msgspec
+import sqlalchemy as sa
+
+from ..._recurring.definition import Definition
+from ...errors import UnknownRecurringJobError
+from ..awaiting import Awaiting
+from ..database import Database
+from ..notification import Hint
+
+PAUSED = "it was paused"
+ORPHANED = "no server's code declared it"
+
+
+class RecurringTable:
+    """The recurring_job table and what belongs to it."""
+
+    def __init__(self, database: Database, tell: Callable[[Hint], None]) -> None:
+        self._database = database
+        self._row = database.tables.recurring_job
+        self._tick = database.tables.tick
+        self._job = database.tables.job
+        self._awaiting = Awaiting(database)
+        self._audit = database.tables.audit
+        self._tell = tell
+
+
+def columns(definition: Definition) -> dict[str, Any]:
+    """The columns that hold what counts of a recurring job."""
+    policy = definition.policy
+    return {
+        "task": definition.task,
+        "arguments": definition.arguments,
+        "queue": definition.queue,
+        "priority": definition.priority,
+        "options": definition.options,
+        "cron": definition.cron,
+        "timezone": definition.timezone,
+        "start_at": definition.start,
+        "end_at": definition.end,
+        "misfire": policy.misfire.value,
+        "misfire_limit": policy.misfire_limit,
+        "misfire_grace": policy.misfire_grace,
+        "overlap": policy.overlap.value,
+        "jitter": policy.jitter,
+        "keep": policy.keep,
+    }
+
+
+def changed(row: sa.Row[Any], definition: Definition, moment: datetime) -> dict[str, Any]:
+    """The columns of a row that is to become what ``definition`` says, its next tick included.
+
+    Another schedule sets the next tick from ``moment`` on; otherwise it stays where it is.
+    """
+    values = columns(definition)
+    values |= {"next_at": row.next_at, "held_at": row.held_at}
+    names = ("cron", "timezone", "start_at", "end_at")
+    if any(getattr(row, name) != values[name] for name in names):
+        values[place(row)] = definition.schedule().next(moment)
+    return values
+
+
+def place(row: sa.Row[Any]) -> str:
+    """The column in which the row's next tick stands."""
+    return "held_at" if row.paused or row.orphaned_at is not None else "next_at"
+
+
+def go_on(row: sa.Row[Any], held: datetime | None, why: str, moment: datetime) -> dict[str, Any]:
+    """The columns of a row that ticks again, from the tick that was held on."""
+    missed = held is not None and held <= moment
+    return {"next_at": held, "held_at": None, "absence": why if missed else row.absence}
+
+
+def decoded(text: str | None) -> dict[str, Any]:
+    """JSON fields, none if there is no text."""
+    return {} if text is None else msgspec.json.decode(text)
+
+
+def encoded(fields: dict[str, Any]) -> str | None:
+    """The JSON text of fields, None for none."""
+    return msgspec.json.encode(fields).decode() if fields else None
+
+
+def unknown(id: str) -> UnknownRecurringJobError:
+    """The error for an id that no recurring job has."""
+    return UnknownRecurringJobError(f"there is no recurring job with the id {id!r}")
