@@ -41,7 +41,7 @@ class Target(ABC):
     """A place for files that belong to the measurement."""
 
     @abstractmethod
-    def settle(self) -> None:
+    def complete(self) -> None:
         """Bring tables and disk into the state they would have after a while of rest."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class PostgresTarget(Target):
         self._name = make_url(url).database
         self._counted = counted
 
-    def settle(self) -> None:
+    def complete(self) -> None:
         with psycopg.connect(self.dsn, autocommit=True) as connection:
             connection.execute("VACUUM (ANALYZE)")
             connection.execute("CHECKPOINT")
@@ -175,7 +175,7 @@ class SqliteTarget(Target):
         self._file = folder / "jobs.sqlite3"
         self.url = f"sqlite:///{self._file}"
 
-    def settle(self) -> None:
+    def complete(self) -> None:
         with contextlib.closing(sqlite3.connect(self._file, isolation_level=None)) as connection:
             # No ANALYZE: unlike PostgreSQL's, nobody does that by itself.
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")

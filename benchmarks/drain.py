@@ -93,7 +93,7 @@ def drain(
         client.hold()
         prepare(client)
         ids = client.fill(calls)
-        target.settle()
+        target.complete()
         with (
             meanwhile(),
             servers_of(target, client, processes=processes, threads=threads) as servers,

@@ -46,10 +46,10 @@ def latencies(send: Send, runs: RunLog, *, samples: int, rate: float | None) -> 
 
 
 def _send(send: Send, count: int, rate: float | None) -> None:
-    chance = random.Random(1)
+    rng = random.Random(1)
     at = time.monotonic()
     for _ in range(count):
-        at += chance.uniform(*PAUSES) if rate is None else 1 / rate
+        at += rng.uniform(*PAUSES) if rate is None else 1 / rate
         if (pause := at - time.monotonic()) > 0:
             time.sleep(pause)
         elif rate is None:

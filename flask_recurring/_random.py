@@ -8,4 +8,4 @@ from __future__ import annotations
 
 import random
 
-chance = random.SystemRandom()
+rng = random.SystemRandom()

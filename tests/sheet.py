@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from flask_recurring._run.console import Console
-from flask_recurring._store import Entry, entry_lines
+from flask_recurring._store import ConsoleRow, row_lines
 
 
 class Sheet:
     """A sink that keeps what is written: an entry for each line, and for each value of a bar."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
+        self.entries: list[ConsoleRow] = []
 
     def wrote(self, console: Console, *, much: bool) -> None:
         for entry in console.take():
@@ -19,7 +19,7 @@ class Sheet:
                 continue
             self.entries += [
                 entry._replace(seq=seq, more=None, **line._asdict())
-                for seq, line in enumerate(entry_lines(entry), start=entry.seq)
+                for seq, line in enumerate(row_lines(entry), start=entry.seq)
             ]
 
     @property

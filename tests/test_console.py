@@ -9,7 +9,7 @@ import pytest
 
 from flask_recurring import COLORS, JobContext, JobState, Scheduler, current_job
 from flask_recurring._run.console import CUT, Console, Terminal
-from flask_recurring._store import Entry, entry_lines
+from flask_recurring._store import ConsoleRow, row_lines
 from tests.applications import Applications, job_of, lines_of, store_of, wait_for_job
 from tests.sheet import Sheet
 from tests.waiting import wait_for
@@ -80,7 +80,7 @@ def test_texts_of_a_class_of_their_own_and_odd_levels_are_kept_as_plain_ones() -
     console.bar(Odd("bar"), Odd("blue"))
 
     lines, bar = console.take()
-    second = list(entry_lines(lines))[1]
+    second = list(row_lines(lines))[1]
     assert (second.text, second.color) == ("second", "red")
     assert second.level is not None
     assert second.level.startswith("A␀B")
@@ -150,7 +150,7 @@ def test_lines_that_were_not_taken_yet_are_taken_together() -> None:
 
     entries = console.take()
     assert told == [False, True, True]  # at first, and when there is much
-    assert [(entry.seq, entry.progress, len(list(entry_lines(entry)))) for entry in entries] == [
+    assert [(entry.seq, entry.progress, len(list(row_lines(entry)))) for entry in entries] == [
         (1, None, 100),
         (101, None, 20),
         (121, 2, 1),
@@ -196,11 +196,11 @@ def test_finalizers_may_write_in_the_middle_of_a_line() -> None:
         finally:
             gc.set_threshold(*before)
 
-    def numbers(entries: list[Entry]) -> list[int]:
+    def numbers(entries: list[ConsoleRow]) -> list[int]:
         found = [
             entry.seq + place
             for entry in entries
-            for place, _ in enumerate(entry_lines(entry) if entry.progress is None else [entry])
+            for place, _ in enumerate(row_lines(entry) if entry.progress is None else [entry])
         ]
         assert found == sorted(set(found))
         return found

@@ -28,7 +28,7 @@ from flask_recurring import (
     UnknownRecurringJobError,
     UnknownTaskError,
 )
-from flask_recurring._store import Hint
+from flask_recurring._store import Notification
 from tests.applications import (
     HAIR,
     Applications,
@@ -883,7 +883,7 @@ def test_trigger_asks_for_nothing_that_may_fail_once_its_job_is_there(
     assert scheduler.trigger("sum") == scheduler.get_job(1)
     store = store_of(app)
 
-    def forget(hint: Hint) -> None:
+    def forget(hint: Notification) -> None:
         # As if somebody else had deleted and purged it at once.
         with store.database.connect() as connection:
             connection.execute(sa.delete(store.database.tables.job))

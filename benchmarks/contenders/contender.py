@@ -69,7 +69,7 @@ class Gated(Contender):
     def drain(self, target: PostgresTarget, jobs: int, processes: int) -> float:
         self.install(target)
         self.fill(target, jobs)
-        target.settle()
+        target.complete()
         with (
             Gate(target.dsn) as gate,
             self.workers(target, processes) as workers,

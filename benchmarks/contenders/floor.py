@@ -70,7 +70,7 @@ def work(dsn: str) -> None:
             queues=("*",),
             tasks=(nothing.name,),
         )
-        server_id = client.store.servers.sign_on(claiming, server)
+        server_id = client.store.servers.register(claiming, server)
         batches: queue.Queue[list[Any] | None] = queue.Queue(AHEAD)
 
         def complete() -> None:

@@ -47,7 +47,7 @@ def resolve(function: Callable[..., Any], context_type: type | None, task: str) 
     parameters = _parameters(function, task)
     for parameter in parameters.values():
         name, kind = parameter.name, parameter.kind
-        hint = _hint(function, parameter, context_type, task)
+        hint = _notification(function, parameter, context_type, task)
         if context_type is not None and _is_context(hint, context_type):
             if context is not None or kind in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD):
                 raise ConfigurationError(
@@ -113,7 +113,7 @@ def _parameters(function: Callable[..., Any], task: str) -> Mapping[str, inspect
         ) from error
 
 
-def _hint(
+def _notification(
     function: Callable[..., Any],
     parameter: inspect.Parameter,
     context_type: type | None,

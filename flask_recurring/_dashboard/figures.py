@@ -10,7 +10,7 @@ from flask import Flask, current_app
 
 from .._flask.binding import current_binding
 from .._recurring.recurring_job import RecurringJob
-from .._store import Count, Minute, ServerInfo
+from .._store import CappedCount, Minute, ServerInfo
 from ..job import Job, JobState
 from .processing import Processing
 from .shared import Shared
@@ -27,10 +27,10 @@ class Overview:
     running: list[Job]
     failures: list[Job]
     coming: list[RecurringJob]
-    recurring_count: Count
+    recurring_count: CappedCount
 
 
-def counts() -> Mapping[JobState, Count]:
+def counts() -> Mapping[JobState, CappedCount]:
     """How many jobs are in each state."""
     return shared().get("counts", lambda: current_binding().store.jobs.counts())
 

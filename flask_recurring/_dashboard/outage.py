@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from flask import Response, request
 
-from .._store import Failure, describe
+from .._store import ErrorKind, describe
 from . import page
 
 log = logging.getLogger("flask_recurring")
@@ -25,49 +25,49 @@ class Words(NamedTuple):
 
 
 WORDS = {
-    Failure.UNREACHABLE: Words(
+    ErrorKind.UNREACHABLE: Words(
         "The database can't be reached",
         "Jobs wait where they are, and servers try again. This page comes back by itself.",
     ),
-    Failure.READ_ONLY: Words(
+    ErrorKind.READ_ONLY: Words(
         "The database takes no writes",
         "It can only be read at present. New jobs are refused until that is over.",
     ),
-    Failure.FULL: Words(
+    ErrorKind.FULL: Words(
         "The database has no room left",
         "New jobs are refused until there is some. The log says what it was that was full.",
     ),
-    Failure.BUSY: Words(
+    ErrorKind.BUSY: Words(
         "The database is held by others",
         "They kept what was needed for too long. This page tries again by itself.",
     ),
-    Failure.CONFLICT: Words(
+    ErrorKind.CONFLICT: Words(
         "The database gave way to others",
         "They were changing the same. This page tries again by itself.",
     ),
-    Failure.SLOW: Words(
+    ErrorKind.SLOW: Words(
         "The database took too long",
         "It did not answer in time. This page tries again by itself.",
     ),
-    Failure.MISSING: Words(
+    ErrorKind.MISSING: Words(
         "The tables are missing",
         "They are not in the database, or not all of them. This command makes what is missing:",
         "flask recurring init-db",
     ),
-    Failure.FORBIDDEN: Words(
+    ErrorKind.FORBIDDEN: Words(
         "The database refuses its user",
         "A right is missing; the log says which. All that are needed stand in the documentation, "
         "under Deployment, Rights.",
     ),
-    Failure.DAMAGED: Words(
+    ErrorKind.DAMAGED: Words(
         "The database is damaged",
         "What it holds can't be read, or it is no database. The log has its own words.",
     ),
-    Failure.UNFIT: Words(
+    ErrorKind.UNFIT: Words(
         "This database can't hold jobs",
         "The log says why, and what would be right.",
     ),
-    Failure.DATA: Words(
+    ErrorKind.DATA: Words(
         "The database refused a value",
         "Something in it can't be kept. The log has the database's own words.",
     ),
@@ -85,8 +85,8 @@ def outage(error: Exception) -> Response:
     A fault of the program goes on to whoever handles those: the application, the debugger, an
     error tracker.
     """
-    failure = Failure.of(error)
-    if failure is Failure.FAULT:
+    failure = ErrorKind.of(error)
+    if failure is ErrorKind.FAULT:
         raise error
     level = logging.WARNING if failure.passing else logging.ERROR
     log.log(level, "Dashboard: %s", describe(error), exc_info=None if failure.passing else error)
@@ -95,7 +95,7 @@ def outage(error: Exception) -> Response:
     return page.message(
         heading,
         text if looked or not failure.passing else UNKNOWN,
-        504 if failure is Failure.SLOW else 503,
+        504 if failure is ErrorKind.SLOW else 503,
         hint,
         retry=True,
         again=None if looked else page.url("overview"),

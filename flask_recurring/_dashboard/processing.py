@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from .._store import Count, ServerInfo
+from .._store import CappedCount, ServerInfo
 from ..job import JobState
 
 
@@ -20,16 +20,16 @@ from ..job import JobState
 class Processing:
     """The jobs that servers hold."""
 
-    running: Count
+    running: CappedCount
     """As many of them as there are threads, at most."""
-    claimed: Count
+    claimed: CappedCount
     """The others."""
 
     @classmethod
-    def of(cls, counts: Mapping[JobState, Count], live: Sequence[ServerInfo]) -> Self:
+    def of(cls, counts: Mapping[JobState, CappedCount], live: Sequence[ServerInfo]) -> Self:
         held = counts[JobState.PROCESSING]
         # Jobs of a server that has gone count as running until they are given to another one.
         threads = sum(server.threads for server in live) or held.value
         if held.value <= threads:
-            return cls(held, Count(0))
-        return cls(Count(threads), Count(held.value - threads, held.capped))
+            return cls(held, CappedCount(0))
+        return cls(CappedCount(threads), CappedCount(held.value - threads, held.capped))

@@ -77,7 +77,7 @@ class Shared:
         try:
             found = ask()
         except BaseException as error:
-            self._settle(question, answer, 0.0)
+            self._complete(question, answer, 0.0)
             if isinstance(error, Exception):
                 answer.set_exception(error)
                 return
@@ -85,10 +85,10 @@ class Shared:
             answer.set_exception(_BrokenOff())
             raise
         else:
-            self._settle(question, answer, time.monotonic() + KEPT)
+            self._complete(question, answer, time.monotonic() + KEPT)
             answer.set_result(found)
 
-    def _settle(self, question: Hashable, answer: Future[Any], until: float) -> None:
+    def _complete(self, question: Hashable, answer: Future[Any], until: float) -> None:
         with self._lock:
             # Unless it was forgotten meanwhile, and perhaps asked for again.
             if self._answers.get(question, (0.0, None))[1] is answer:

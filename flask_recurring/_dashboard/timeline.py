@@ -79,19 +79,19 @@ class _Piece:
 
 def timeline(job: Job, attempts: Sequence[Attempt], now: datetime) -> Timeline:
     """The runs of a job, from the attempts that failed and the job's own last run."""
-    pieces = _past(job, attempts)
-    last = _last(job, attempts, pieces[-1] if pieces else None)
+    chunked = _past(job, attempts)
+    last = _last(job, attempts, chunked[-1] if chunked else None)
     if last is not None:
-        pieces.append(last)
+        chunked.append(last)
     start = job.created_at
-    ends = [moment for piece in pieces for moment in (piece.due, piece.started, piece.finished)]
+    ends = [moment for piece in chunked for moment in (piece.due, piece.started, piece.finished)]
     end = max([start, *(moment for moment in ends if moment is not None)])
     growing = not job.state.finished
     if growing and now > end:
         end = start + round_up(now - start)
     end = max(end, start + timedelta(milliseconds=1))
     return Timeline(
-        runs=tuple(_run(piece, start, end) for piece in pieces), start=start, end=end, open=growing
+        runs=tuple(_run(piece, start, end) for piece in chunked), start=start, end=end, open=growing
     )
 
 
@@ -105,10 +105,10 @@ def round_up(length: timedelta) -> timedelta:
 
 
 def _past(job: Job, attempts: Sequence[Attempt]) -> list[_Piece]:
-    pieces: list[_Piece] = []
+    chunked: list[_Piece] = []
     begin, due = job.created_at, job.created_at
     for attempt in attempts:
-        pieces.append(
+        chunked.append(
             _Piece(
                 number=attempt.attempt,
                 outcome=attempt.outcome,
@@ -123,7 +123,7 @@ def _past(job: Job, attempts: Sequence[Attempt]) -> list[_Piece]:
         )
         begin = attempt.finished_at
         due = attempt.retry_at or attempt.finished_at
-    return pieces
+    return chunked
 
 
 def _last(job: Job, attempts: Sequence[Attempt], before: _Piece | None) -> _Piece | None:

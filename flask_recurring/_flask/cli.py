@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from .._log.printable import on_one_line
 from .._recurring.recurring_job import RecurringJob
-from .._store import Failure, describe
+from .._store import ErrorKind, describe
 from ..errors import RecurringError
 from ..job import FINISHED, JobState
 from .binding import current_binding
@@ -43,7 +43,7 @@ def told_plainly(command: Callable[P, R]) -> Callable[P, R]:
         except RecurringError as error:
             raise click.ClickException(on_one_line(describe(error))) from error
         except SQLAlchemyError as error:
-            if Failure.of(error) is Failure.FAULT:
+            if ErrorKind.of(error) is ErrorKind.FAULT:
                 raise
             raise click.ClickException(on_one_line(describe(error))) from error
 

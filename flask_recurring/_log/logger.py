@@ -40,7 +40,7 @@ class Log:
         """Say what happens in order."""
         self._say(logging.INFO, message, args)
 
-    def announce(self, message: str, *args: object) -> None:
+    def notify(self, message: str, *args: object) -> None:
         """Say something that is to be seen where no logging is set up, too.
 
         As Werkzeug does it with its own lines: on standard error, unless somebody listens.

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Protocol, TypeVar
 
 from .._log.printable import on_one_line, printable
-from .._store import ROW_LINES, Entry, NewLine, entry_lines, lines_entry
+from .._store import ROW_LINES, ConsoleRow, NewLine, lines_row, row_lines
 from .._store.text import storable
 
 T = TypeVar("T")
@@ -99,7 +99,7 @@ class Console:
         self._given: deque[tuple[str, str | None, str | None]] = deque()
         """Lines that are not in a row yet."""
         self._rows: list[_Row] = []
-        self._bars: dict[int, Entry] = {}
+        self._bars: dict[int, ConsoleRow] = {}
         """By number: of a bar that moves again and again only the last value is written."""
         self._announced = False
         """Whether the sink knows that there is something to take."""
@@ -130,7 +130,7 @@ class Console:
             if seq is None:
                 return
             with self._at_work():
-                self._bars[seq] = Entry(
+                self._bars[seq] = ConsoleRow(
                     self._job_id, self._claim, seq, moment, kept, color, None, value
                 )
                 self._announce()
@@ -147,13 +147,13 @@ class Console:
                 self._fill()
         return put
 
-    def take(self) -> list[Entry]:
+    def take(self) -> list[ConsoleRow]:
         """What was written since this was last called, in its order."""
         with self._at_work():
             rows, bars = self._rows, self._bars
             self._rows, self._bars, self._announced = [], {}, False
             entries = [
-                lines_entry(self._job_id, self._claim, row.seq, row.lines)
+                lines_row(self._job_id, self._claim, row.seq, row.lines)
                 for row in rows
                 if row.lines
             ]
@@ -288,7 +288,7 @@ class Terminal:
     def wrote(self, console: Console, *, much: bool) -> None:
         for entry in console.take():
             if entry.progress is None:
-                for line in entry_lines(entry):
+                for line in row_lines(entry):
                     print(printable(line.text))
             else:
                 print(f"{on_one_line(entry.text) or 'progress'}: {entry.progress:.1f} %")

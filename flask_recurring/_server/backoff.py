@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from .._log.logger import logger
-from .._random import chance
-from .._store import Failure, describe
+from .._random import rng
+from .._store import ErrorKind, describe
 
 FIRST = 0.1
 LONGEST = 3.0
@@ -23,12 +23,12 @@ class Backoff:
     def __init__(self, what: str) -> None:
         self._what = what
         self._failures = 0
-        self._logged: set[Failure] = set()
+        self._logged: set[ErrorKind] = set()
 
     def failed(self, error: BaseException) -> float:
         """Note a failure; returns the seconds to wait before the next try."""
         self._failures += 1
-        failure = Failure.of(error)
+        failure = ErrorKind.of(error)
         if failure not in self._logged:
             self._logged.add(failure)
             logger.log(
@@ -39,7 +39,7 @@ class Backoff:
                 exc_info=None if failure.passing else error,
             )
         longest = min(LONGEST, FIRST * 2 ** min(self._failures - 1, 10))
-        return chance.uniform(longest / 2, longest)
+        return rng.uniform(longest / 2, longest)
 
     def succeeded(self) -> None:
         """Note that it works."""

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 from .._log.logger import logger
-from .._store import Entry, Tally, describe
-from .._store.completion import Setback, Success
+from .._store import ConsoleRow, Tally, describe
+from .._store.completion import Failure, Success
 from .._store.console import LARGEST
 from .._store.records import Accepted
 
@@ -25,8 +25,8 @@ class Batch(NamedTuple):
     """Ends of runs, console rows and counts, to be written all or nothing."""
 
     successes: Sequence[Success]
-    setbacks: Sequence[Setback]
-    entries: Sequence[Entry]
+    failures: Sequence[Failure]
+    entries: Sequence[ConsoleRow]
     tallies: Sequence[Tally]
 
     def parts(self) -> list[Batch]:
@@ -34,9 +34,9 @@ class Batch(NamedTuple):
         # Lines before the ends: whoever sees the end of a run sees all that it wrote.
         entries = [NOTHING._replace(entries=some) for some in _halves(self.entries)]
         successes = [NOTHING._replace(successes=some) for some in _halves(self.successes)]
-        setbacks = [NOTHING._replace(setbacks=some) for some in _halves(self.setbacks)]
+        failures = [NOTHING._replace(failures=some) for some in _halves(self.failures)]
         tallies = [NOTHING._replace(tallies=some) for some in _halves(self.tallies)]
-        return entries + successes + setbacks + tallies
+        return entries + successes + failures + tallies
 
 
 NOTHING = Batch((), (), (), ())
@@ -54,16 +54,16 @@ def write_apart(
         instead = _given_up(batch, refusal)
         # What can't be written in any form counts as written, so that it is not tried for ever.
         parts = [] if instead is None else [instead]
-    successes, setbacks = 0, set[int]()
+    successes, failures = 0, set[int]()
     if not parts:
-        return Accepted(len(batch.successes), {run.id for run in batch.setbacks})
+        return Accepted(len(batch.successes), {run.id for run in batch.failures})
     for part in parts:
         answer = write(part)
         if isinstance(answer, Exception):
             answer = write_apart(part, answer, write)
         successes += answer.successes
-        setbacks |= answer.setbacks
-    return Accepted(successes, setbacks)
+        failures |= answer.failures
+    return Accepted(successes, failures)
 
 
 def _given_up(batch: Batch, refusal: Exception) -> Batch | None:
@@ -75,16 +75,16 @@ def _given_up(batch: Batch, refusal: Exception) -> Batch | None:
             return None
         # Numbered after everything that the run can have written.
         line = f"The result was not kept: {reason}"
-        note = Entry(run.id, run.claim, LARGEST, run.finished, line, "yellow", "WARNING", None)
+        note = ConsoleRow(run.id, run.claim, LARGEST, run.finished, line, "yellow", "WARNING", None)
         return Batch([run._replace(result=None)], (), [note], ())
-    for failed in batch.setbacks:
+    for failed in batch.failures:
         logger.error("Job %d (%s): the error is not kept: %s", failed.id, failed.task, reason)
         if failed.message.startswith(NOT_KEPT):
             return None
         kind = failed.error_type if failed.error_type.isascii() else "Error"
         message = f"{NOT_KEPT}{reason})"
         return NOTHING._replace(
-            setbacks=[failed._replace(error_type=kind, message=message, traceback=None)]
+            failures=[failed._replace(error_type=kind, message=message, traceback=None)]
         )
     for entry in batch.entries:
         logger.error("Job %d: lines of its console are not kept: %s", entry.job_id, reason)

@@ -30,12 +30,12 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from .._random import chance
-from .._store import Hint, Link, Store, Topic
+from .._random import rng
+from .._store import DedicatedConnection, Notification, Store, Topic
 from .._store.claim import LOST_LIMIT, Claimed, Lane
 from .backoff import Backoff
 from .clock import Clock
-from .prefetch_buffer import Stock
+from .prefetch_buffer import PrefetchBuffer
 from .wakeup import Wakeup
 
 SLOW = 0.003
@@ -45,8 +45,8 @@ SLOW_SHARE = 0.1
 may take a tenth of the time of the jobs themselves: if these compute, it waits for the interpreter
 too, and nothing is to be gained."""
 
-SWEEP_INTERVAL = 1.0
-SWEEP_COST = 20
+FULL_SCAN_INTERVAL = 1.0
+FULL_SCAN_COST = 20
 """A sweep comes once in this many seconds, or after this many times what it took."""
 
 LOOK_AGAIN = 0.004
@@ -56,13 +56,13 @@ STALE = 0.15
 """Seconds without a worker coming back for the next job, after which what waits is given back. It
 was taken for work of a third of that."""
 
-SUSPECT = LOST_LIMIT - 1
+POISON_CANDIDATE = LOST_LIMIT - 1
 """Servers that a job has lost when it is run with care."""
 
 QUIET = 2.0
 """Seconds that nothing is begun beside a suspect. What ends its process mostly does so at once."""
 
-SUSPECT_PAUSE = 0.02
+CANDIDATE_PAUSE = 0.02
 """Seconds between two looks whether a suspect has ended."""
 
 RECOVER_INTERVAL = 5.0
@@ -82,8 +82,8 @@ class Claimer:
     def __init__(
         self,
         store: Store,
-        link: Link,
-        stock: Stock,
+        dedicated: DedicatedConnection,
+        buffer: PrefetchBuffer,
         wakeup: Wakeup,
         clock: Clock,
         *,
@@ -95,8 +95,8 @@ class Claimer:
     ) -> None:
         self._store = store
         self._driver = store.database.driver
-        self._link = link
-        self._stock = stock
+        self._dedicated = dedicated
+        self._buffer = buffer
         self._wakeup = wakeup
         self._clock = clock
         self._server_id = server_id
@@ -106,18 +106,18 @@ class Claimer:
         self._peers = peers
         self._lanes: dict[tuple[str, int], Lane] = {}
         self._paused: frozenset[str] = frozenset()
-        self._survey_at = 0.0
-        self._survey_cost = 0.0
+        self._discover_at = 0.0
+        self._discovery_cost = 0.0
         self._look_at: float | None = 0.0
         self._due_at = math.inf
         """When the first scheduled job that the survey saw is due, on the monotonic clock."""
         self._slow = False
         self._slow_cost = 0.0
         """Seconds that the last sweep took, if that was slow; else 0."""
-        self._sweep_at = 0.0
+        self._full_scan_at = 0.0
         self._had_last_tick = False
-        self._heard_of_tick = False
-        self._suspect: tuple[int, int] | None = None
+        self._notified_of_tick = False
+        self._candidate: tuple[int, int] | None = None
         """Id and claim of the suspect that is held here."""
         self._quiet_until = 0.0
         self._emptying = False
@@ -133,122 +133,124 @@ class Claimer:
                 self._step()
             except Exception as error:
                 pause = self._backoff.failed(error)
-                self._link.close()
+                self._dedicated.close()
                 # A claim may have been committed although its reply never came.
-                self._recover_at = self._survey_at = self._look_at = 0.0
+                self._recover_at = self._discover_at = self._look_at = 0.0
                 time.sleep(pause)
             else:
                 self._backoff.succeeded()
-        self._link.close()
+        self._dedicated.close()
 
     def stop(self) -> None:
         """Take no more."""
         self._stopping = True
         self._wakeup.poke()
-        self._stock.room_made.set()
+        self._buffer.room_made.set()
 
     def _step(self) -> None:
         if time.monotonic() >= self._recover_at:
             self._recover()
-        if self._stock.stale(STALE):
+        if self._buffer.stale(STALE):
             self._give_back()
-        if self._waits_for_suspect():
+        if self._waits_for_candidate():
             return
-        room = self._stock.room()
+        room = self._buffer.room()
         if room == 0:
             self._wait_for_room()
             return
-        hints = self._wakeup.take()
+        notifications = self._wakeup.take()
         if self._stopping:
             return  # what woke it may have been the word to stop
         moment = time.monotonic()
-        if moment >= self._survey_at:
-            self._survey(moment)
-        if hints:
-            self._heed(hints, moment)
+        if moment >= self._discover_at:
+            self._discover(moment)
+        if notifications:
+            self._handle(notifications, moment)
         if self._look_at is not None and moment >= self._look_at:
             self._look(room)
             return
-        until = self._survey_at if self._look_at is None else min(self._look_at, self._survey_at)
-        if self._suspect is not None:
-            until = min(until, moment + SUSPECT_PAUSE)
-        if self._stock.waiting:
+        until = (
+            self._discover_at if self._look_at is None else min(self._look_at, self._discover_at)
+        )
+        if self._candidate is not None:
+            until = min(until, moment + CANDIDATE_PAUSE)
+        if self._buffer.waiting:
             until = min(until, moment + STALE / 5)
         if not self._wakeup.wait(until - moment):
             return
         self._give_way()
 
     def _wait_for_room(self) -> None:
-        self._stock.wait_for_room()
+        self._buffer.wait_for_room()
         if self._stopping:
             return
-        self._stock.room_made.wait(STALE / 5 if self._stock.waiting else SWEEP_INTERVAL / 2)
+        self._buffer.room_made.wait(STALE / 5 if self._buffer.waiting else FULL_SCAN_INTERVAL / 2)
         # What became due meanwhile is found by looking, not by a hint.
         self._look_at = 0.0
 
     def _give_back(self) -> None:
-        self._stock.slow_down(STALE)
-        jobs = self._stock.empty()
+        self._buffer.slow_down(STALE)
+        jobs = self._buffer.empty()
         if jobs:
             # Let go of first: if handing them back fails, they are found to be strays.
-            self._stock.written({(job.id, job.claim) for job in jobs})
-            with self._link.use() as connection:
-                self._hand_back(connection, jobs)
+            self._buffer.written({(job.id, job.claim) for job in jobs})
+            with self._dedicated.use() as connection:
+                self._release(connection, jobs)
 
     def _recover(self) -> None:
         """Give back what the database says is here and is not."""
         moment = time.monotonic()
-        with self._link.use() as connection:
-            held = self._stock.snapshot()
+        with self._dedicated.use() as connection:
+            held = self._buffer.snapshot()
             claimed = self._store.jobs.claimed_by(connection, self._server_id())
-            strays = [job for job in claimed if job not in held]
-            if strays:
-                self._driver.hand_back(connection, strays)
+            leaked = [job for job in claimed if job not in held]
+            if leaked:
+                self._driver.release(connection, leaked)
                 self._look_at = 0.0
         self._recover_at = moment + RECOVER_INTERVAL
 
-    def _waits_for_suspect(self) -> bool:
+    def _waits_for_candidate(self) -> bool:
         """Whether nothing is to be taken for now because of one; then a moment has passed."""
-        if self._suspect is not None and self._suspect not in self._stock.held:
-            self._suspect, self._quiet_until, self._look_at = None, 0.0, 0.0
-        if self._emptying and not self._stock.unbegun:
+        if self._candidate is not None and self._candidate not in self._buffer.held:
+            self._candidate, self._quiet_until, self._look_at = None, 0.0, 0.0
+        if self._emptying and not self._buffer.unbegun:
             self._emptying, self._look_at = False, 0.0
         if self._stopping or not (self._emptying or time.monotonic() < self._quiet_until):
             return False
-        time.sleep(SUSPECT_PAUSE)
+        time.sleep(CANDIDATE_PAUSE)
         return True
 
-    def _set_suspect_apart(
+    def _set_candidate_apart(
         self, connection: sa.Connection, jobs: Sequence[Claimed]
     ) -> Sequence[Claimed]:
         """Keep what comes before the first suspect, or the suspect alone; give back the rest."""
-        first = next(place for place, job in enumerate(jobs) if job.lost >= SUSPECT)
+        first = next(place for place, job in enumerate(jobs) if job.lost >= POISON_CANDIDATE)
         kept = jobs[:first]
-        if first == 0 and not self._stock.unbegun:
+        if first == 0 and not self._buffer.unbegun:
             kept = jobs[:1]
-            self._suspect = (jobs[0].id, jobs[0].claim)
+            self._candidate = (jobs[0].id, jobs[0].claim)
             self._quiet_until = time.monotonic() + QUIET
         else:
             self._emptying = True
-        self._hand_back(connection, jobs[len(kept) :])
+        self._release(connection, jobs[len(kept) :])
         return kept
 
-    def _hand_back(self, connection: sa.Connection, jobs: Sequence[Claimed]) -> None:
+    def _release(self, connection: sa.Connection, jobs: Sequence[Claimed]) -> None:
         if jobs:
-            self._driver.hand_back(connection, [(job.id, job.claim) for job in jobs])
+            self._driver.release(connection, [(job.id, job.claim) for job in jobs])
             for queue, priority in {(job.queue, job.priority) for job in jobs}:
-                self._driver.announce(connection, Hint(Topic.JOB, queue, priority))
+                self._driver.notify(connection, Notification(Topic.JOB, queue, priority))
 
-    def _survey(self, moment: float) -> None:
-        with self._link.use() as connection:
+    def _discover(self, moment: float) -> None:
+        with self._dedicated.use() as connection:
             before = time.monotonic()
-            survey = self._driver.survey(connection)
-            self._clock.set(survey.now, (before + time.monotonic()) / 2)
-        self._paused = survey.paused
+            discover_lanes = self._driver.discover_lanes(connection)
+            self._clock.set(discover_lanes.now, (before + time.monotonic()) / 2)
+        self._paused = discover_lanes.paused
         marks = {place: lane.mark for place, lane in self._lanes.items()}
         self._lanes = {}
         self._due_at = math.inf
-        for lane in survey.lanes:
+        for lane in discover_lanes.lanes:
             if lane.queue in self._paused or not self._serves(lane.queue):
                 continue
             place = (lane.queue, lane.priority)
@@ -260,11 +262,11 @@ class Claimer:
                     self._look_at = moment
                 else:
                     self._due_at = min(self._due_at, due)
-        cost, last = time.monotonic() - before, self._survey_cost
-        self._survey_cost = cost
+        cost, last = time.monotonic() - before, self._discovery_cost
+        self._discovery_cost = cost
         # Once may have been a lock, here too.
-        pause = max(self._poll_interval * chance.uniform(0.8, 1.2), SWEEP_COST * min(cost, last))
-        self._survey_at = moment + pause
+        pause = max(self._poll_interval * rng.uniform(0.8, 1.2), FULL_SCAN_COST * min(cost, last))
+        self._discover_at = moment + pause
         if self._due_at < math.inf:
             look_at = self._due_at if self._look_at is None else self._look_at
             self._look_at = min(look_at, self._due_at)
@@ -272,73 +274,73 @@ class Claimer:
     def _serves(self, queue: str) -> bool:
         return queue in self._rank or "*" in self._rank
 
-    def _heed(self, hints: set[Hint], moment: float) -> None:
-        for hint in hints:
-            self._heard_of_tick |= hint.topic is Topic.TICK
-            if hint.topic in (Topic.JOB, Topic.TICK):
-                place = (hint.queue, hint.priority)
-                if hint.queue in self._paused:
+    def _handle(self, notifications: set[Notification], moment: float) -> None:
+        for notification in notifications:
+            self._notified_of_tick |= notification.topic is Topic.TICK
+            if notification.topic in (Topic.JOB, Topic.TICK):
+                place = (notification.queue, notification.priority)
+                if notification.queue in self._paused:
                     continue
-                if place not in self._lanes and self._serves(hint.queue):
+                if place not in self._lanes and self._serves(notification.queue):
                     self._lanes[place] = Lane(*place)
-            elif hint.topic in (Topic.LATER, Topic.ANY):
-                self._survey(moment)
+            elif notification.topic in (Topic.LATER, Topic.ANY):
+                self._discover(moment)
         self._look_at = 0.0
 
     def _give_way(self) -> None:
         """Let a host that has less to do, or didn't have the last tick, be the first."""
         if self._peers() == 0 or self._driver.name == "sqlite":
             return
-        pause = BUSY_TURN * len(self._stock.running) / self._stock.threads
+        pause = BUSY_TURN * len(self._buffer.running) / self._buffer.threads
         if self._had_last_tick:
             pause += TURN
         if pause > 0:
-            time.sleep(pause + chance.uniform(0, BUSY_TURN / 2))
+            time.sleep(pause + rng.uniform(0, BUSY_TURN / 2))
 
     def _look(self, room: int) -> None:
         moment = time.monotonic()
         foreseen = moment >= self._due_at
         if foreseen:
             # The survey saw only the first of each lane: the next is to be found.
-            self._due_at, self._survey_at = math.inf, moment
+            self._due_at, self._discover_at = math.inf, moment
         # What is due later stays so, whatever this look finds.
         self._look_at = self._due_at if self._due_at < math.inf else None
         lanes = self._in_order()
         if not lanes:
             return
-        sweeping = not self._slow or moment >= self._sweep_at
+        full_scan = not self._slow or moment >= self._full_scan_at
         server_id = self._server_id()
-        with self._link.use() as connection:
+        with self._dedicated.use() as connection:
             jobs: Sequence[Claimed] = self._driver.claim(
                 connection,
                 server_id=server_id,
-                lanes=[Lane(lane.queue, lane.priority) for lane in lanes] if sweeping else lanes,
+                lanes=[Lane(lane.queue, lane.priority) for lane in lanes] if full_scan else lanes,
                 tasks=self._tasks(),
                 limit=room,
-                lost_below=LOST_LIMIT if self._suspect is None else SUSPECT,
+                lost_below=LOST_LIMIT if self._candidate is None else POISON_CANDIDATE,
             )
             full = len(jobs) == room
-            if any(job.lost >= SUSPECT for job in jobs):
-                jobs, full = self._set_suspect_apart(connection, jobs), True
+            if any(job.lost >= POISON_CANDIDATE for job in jobs):
+                jobs, full = self._set_candidate_apart(connection, jobs), True
         if self._server_id() != server_id:
             return  # taken for dead meanwhile, and so what was claimed is others' now
         cost = time.monotonic() - moment
-        if sweeping:
+        if full_scan:
             # Once may have been a lock. To begin further on for that reason would be to begin past
             # jobs whose transactions waited for the same lock, and are older than those seen. Nor
             # is it a reason to sweep more seldom: of two that were slow the cheaper one counts.
-            share = max(SLOW_PER_JOB, SLOW_SHARE * self._stock.interval)
+            share = max(SLOW_PER_JOB, SLOW_SHARE * self._buffer.interval)
             slow_cost = cost if cost > SLOW + share * len(jobs) else 0.0
             both = min(slow_cost, self._slow_cost)
             self._slow, self._slow_cost = both > 0, slow_cost
-            self._sweep_at = moment + max(SWEEP_INTERVAL, SWEEP_COST * both)
-        self._stock.put(jobs)
+            self._full_scan_at = moment + max(FULL_SCAN_INTERVAL, FULL_SCAN_COST * both)
+        self._buffer.put(jobs)
         self._note(jobs, exhausted=not full)
         if jobs:
             self._had_last_tick = jobs[-1].due is not None
-        elif self._heard_of_tick:
+        elif self._notified_of_tick:
             self._had_last_tick = False  # another host has taken it
-        self._heard_of_tick = False
+        self._notified_of_tick = False
         if full:
             self._look_at = 0.0
         elif jobs or foreseen:
@@ -354,7 +356,7 @@ class Claimer:
                 lane.mark = run_at
         if exhausted and (now := self._clock.now()) is not None:
             # All that was due was seen, whoever may run it: begin shortly before now next time.
-            recent = now - timedelta(seconds=SWEEP_INTERVAL)
+            recent = now - timedelta(seconds=FULL_SCAN_INTERVAL)
             for lane in self._lanes.values():
                 if lane.mark is None or lane.mark < recent:
                     lane.mark = recent
@@ -362,7 +364,7 @@ class Claimer:
     def _in_order(self) -> list[Lane]:
         """Lanes by the queues' precedence and by priority; equals in an order drawn anew."""
         lanes = list(self._lanes.values())
-        chance.shuffle(lanes)
+        rng.shuffle(lanes)
         rest = self._rank.get("*", 0)
         lanes.sort(key=lambda lane: (self._rank.get(lane.queue, rest), lane.priority))
         return lanes

@@ -14,10 +14,10 @@ from datetime import timedelta
 import sqlalchemy as sa
 
 from .._log.logger import logger
-from .._random import chance
+from .._random import rng
 from .._store import Store
 from .._store.chunk import ChunkSize
-from .._store.purge import Place
+from .._store.purge import PurgeCursor
 from ..job import JobState
 
 INTERVAL = 60.0
@@ -51,12 +51,12 @@ class Rounds:
 
     def __init__(self) -> None:
         # Not all at once: servers that start together would all look at the same moment.
-        self._next = time.monotonic() + chance.uniform(1, INTERVAL / 4)
+        self._next = time.monotonic() + rng.uniform(1, INTERVAL / 4)
 
     def next(self) -> float:
         """The moment, on the monotonic clock."""
         if time.monotonic() >= self._next:
-            self._next = time.monotonic() + INTERVAL * chance.uniform(0.5, 1.0)
+            self._next = time.monotonic() + INTERVAL * rng.uniform(0.5, 1.0)
         return self._next
 
 
@@ -66,7 +66,7 @@ class Cleaning:
     def __init__(self, store: Store, rounds: Rounds, what: str, step: Step) -> None:
         self.name = f"Cleaning up {what}"
         self.next_at = rounds.next()
-        self._chores = store.chores
+        self._chores = store.maintenance_locks
         self._rounds = rounds
         self._turn = f"clean {what}"
         self._step = step
@@ -119,12 +119,12 @@ class _Jobs:
         self._chunk = ChunkSize()
         # Where to go on, past runs that recurring jobs keep. From the start again now and then,
         # since one may keep fewer.
-        self._place = Place()
+        self._place = PurgeCursor()
         self._anew_at = 0.0
 
     def __call__(self, connection: sa.Connection) -> bool:
         if time.monotonic() >= self._anew_at:
-            self._anew_at, self._place = time.monotonic() + ANEW, Place()
+            self._anew_at, self._place = time.monotonic() + ANEW, PurgeCursor()
         return self._chunk.take(lambda rows: self._step(connection, rows))
 
     def _step(self, connection: sa.Connection, rows: int) -> bool:
@@ -154,10 +154,10 @@ class _Strays:
         self._servers = store.servers
 
     def __call__(self, connection: sa.Connection) -> bool:
-        strays = self._servers.strays(connection)
-        if not strays:
+        leaked = self._servers.leaked(connection)
+        if not leaked:
             return False
-        rescue = self._servers.rescue(connection, strays)
+        rescue = self._servers.rescue(connection, leaked)
         if rescue.requeued:
             logger.warning("%d jobs of stopped servers will run again.", rescue.requeued)
         return rescue.more and rescue.requeued + rescue.parked > 0

@@ -16,12 +16,12 @@ from collections.abc import Callable
 from .._log.logger import logger
 from .._run.child import Forks
 from .._run.console import Console
-from .._store import Entry, Failure, Link, Store, Tally
-from .._store.completion import Outcome, Setback, Success
+from .._store import ConsoleRow, DedicatedConnection, ErrorKind, Store, Tally
+from .._store.completion import Failure, Outcome, Success
 from .._store.records import Accepted
 from .backoff import Backoff
 from .batch import Batch, write_apart
-from .prefetch_buffer import Stock
+from .prefetch_buffer import PrefetchBuffer
 
 ENOUGH = 100
 """Ends that are worth a statement of their own."""
@@ -50,18 +50,22 @@ class Completer:
     """Collects from the workers, writes on a thread and a connection of its own."""
 
     def __init__(
-        self, store: Store, link: Link, stock: Stock, server_id: Callable[[], int]
+        self,
+        store: Store,
+        dedicated: DedicatedConnection,
+        buffer: PrefetchBuffer,
+        server_id: Callable[[], int],
     ) -> None:
         self._forks = Forks.count
         self._store = store
-        self._link = link
-        self._stock = stock
+        self._dedicated = dedicated
+        self._buffer = buffer
         self._server_id = server_id
         self._successes: list[Success] = []
-        self._setbacks: list[Setback] = []
+        self._failures: list[Failure] = []
         self._consoles: deque[Console] = deque()
         """Those in which something was written that has not been taken yet."""
-        self._entries: list[Entry] = []
+        self._entries: list[ConsoleRow] = []
         """Console rows that were taken and are not written yet."""
         self._something = threading.Event()
         self._enough = threading.Event()
@@ -81,10 +85,10 @@ class Completer:
         self._successes.append(run)
         self._poke(len(self._successes))
 
-    def set_back(self, run: Setback) -> None:
+    def fail(self, run: Failure) -> None:
         """Take the end of a run that did not."""
-        self._setbacks.append(run)
-        self._poke(len(self._setbacks))
+        self._failures.append(run)
+        self._poke(len(self._failures))
 
     def wrote(self, console: Console, *, much: bool) -> None:
         """Note that something was written in a console."""
@@ -104,7 +108,7 @@ class Completer:
         if not self._something.is_set():
             self._something.set()
         # An empty inbox means that a worker has nothing to do: nobody is served by waiting.
-        if (count >= ENOUGH or not self._stock.inbox) and not self._enough.is_set():
+        if (count >= ENOUGH or not self._buffer.work_queue) and not self._enough.is_set():
             self._enough.set()
 
     # -- the thread
@@ -116,12 +120,12 @@ class Completer:
                 self._step()
             except Exception as error:
                 pause = self._backoff.failed(error)
-                self._link.close()
+                self._dedicated.close()
                 time.sleep(pause)
             else:
                 self._backoff.succeeded()
         # Also when the server did not wait for it, since the database was down.
-        self._link.close()
+        self._dedicated.close()
 
     def _step(self) -> None:
         if not self._pending():
@@ -130,14 +134,14 @@ class Completer:
         while (rest := self._lines_may_wait()) > 0:
             self._something.wait(rest)
             self._something.clear()
-        if (self._successes or self._setbacks) and not self._stopping:
+        if (self._successes or self._failures) and not self._stopping:
             self._enough.wait(LINGER)
         self._enough.clear()
         self._write_batch()
 
     def _lines_may_wait(self) -> float:
         """Seconds that there is still time, when nothing but lines is to be written."""
-        if self._successes or self._setbacks or self._entries or self._stopping:
+        if self._successes or self._failures or self._entries or self._stopping:
             return 0.0
         if not self._consoles:
             return 0.0
@@ -146,44 +150,46 @@ class Completer:
     def _write_batch(self) -> None:
         # The ends first: whatever a run wrote is in its console before its end is here.
         successes = self._successes[:LARGEST]
-        setbacks = self._setbacks[:LARGEST]
+        failures = self._failures[:LARGEST]
         self._take_consoles()
         rows = len(self._entries)
         while (count := self._rows_at_once(rows)) < rows:
             # More than one transaction should hold.
-            self._settle([], [], self._entries[:count], [])
+            self._complete([], [], self._entries[:count], [])
             rows -= count
-        self._settle(successes, setbacks, self._entries[:rows], self._due_counts())
+        self._complete(successes, failures, self._entries[:rows], self._due_counts())
         with self._written:
             self._written.notify_all()
 
-    def _settle(
+    def _complete(
         self,
         successes: list[Success],
-        setbacks: list[Setback],
-        entries: list[Entry],
+        failures: list[Failure],
+        entries: list[ConsoleRow],
         tallies: list[Tally],
     ) -> None:
-        if not (successes or setbacks or entries or tallies):
+        if not (successes or failures or entries or tallies):
             return
         # If this fails, it may have been committed all the same.
         doubtful = self._doubtful
-        self._doubtful = max(doubtful, len(successes) + len(setbacks))
-        batch = Batch(successes, setbacks, entries, tallies)
+        self._doubtful = max(doubtful, len(successes) + len(failures))
+        batch = Batch(successes, failures, entries, tallies)
         accepted = self._write(batch)
         if isinstance(accepted, Exception):
             accepted = write_apart(batch, accepted, self._write)
         # Let go of first: what is written twice does no harm, what is held for ever takes a place.
-        self._stock.written({(run.id, run.claim) for some in (successes, setbacks) for run in some})
+        self._buffer.written(
+            {(run.id, run.claim) for some in (successes, failures) for run in some}
+        )
         del self._successes[: len(successes)]
-        del self._setbacks[: len(setbacks)]
+        del self._failures[: len(failures)]
         del self._entries[: len(entries)]
         if tallies:
             self._counts.clear()
             self._counted_at = time.monotonic()
-        if successes or setbacks:
+        if successes or failures:
             self._doubtful = 0
-        refused = len(successes) - accepted.successes + len(setbacks) - len(accepted.setbacks)
+        refused = len(successes) - accepted.successes + len(failures) - len(accepted.failures)
         if 0 < refused <= doubtful:
             logger.info("%d ends were written already; the reply had been lost.", refused)
         elif refused:
@@ -192,15 +198,15 @@ class Completer:
                 "what the other one writes stands.",
                 refused,
             )
-        self._count(successes, setbacks)
+        self._count(successes, failures)
 
     def _write(self, batch: Batch) -> Accepted | Exception:
         """Write it; returned is the error by which the database refuses a value in it for good."""
-        with self._link.use() as connection:
+        with self._dedicated.use() as connection:
             try:
-                return self._store.database.driver.settle(connection, *batch, self._server_id())
+                return self._store.database.driver.complete(connection, *batch, self._server_id())
             except Exception as error:
-                if Failure.of(error) is not Failure.DATA:
+                if ErrorKind.of(error) is not ErrorKind.DATA:
                     raise
                 # The connection is as good as before: its transaction was rolled back.
                 return error
@@ -222,18 +228,18 @@ class Completer:
             size += len(entry.text) + len(entry.more or "")
         return rows
 
-    def _count(self, successes: list[Success], setbacks: list[Setback]) -> None:
+    def _count(self, successes: list[Success], failures: list[Failure]) -> None:
         for success in successes:
             count = self._counts[success.task]
             count[0] += 1
             count[3] += success.finished - success.started
             count[4] += success.waited
-        for setback in setbacks:
-            if setback.outcome is Outcome.FAILED:
-                count = self._counts[setback.task]
-                count[1 if setback.retry_in is None else 2] += 1
-                count[3] += setback.finished - setback.started
-                count[4] += setback.waited
+        for failure in failures:
+            if failure.outcome is Outcome.FAILED:
+                count = self._counts[failure.task]
+                count[1 if failure.retry_in is None else 2] += 1
+                count[3] += failure.finished - failure.started
+                count[4] += failure.waited
 
     def _due_counts(self) -> list[Tally]:
         if not self._counts:
@@ -249,7 +255,7 @@ class Completer:
         return self._unwritten() or (self._stopping and bool(self._counts))
 
     def _unwritten(self) -> bool:
-        return bool(self._successes or self._setbacks or self._consoles or self._entries)
+        return bool(self._successes or self._failures or self._consoles or self._entries)
 
     # -- from the supervisor
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .._store import Lease
 from .cleaner import Retention
-from .heartbeat import MISSED_BEATS
+from .heartbeat import MISSED_HEARTBEATS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,4 +31,4 @@ class ServerConfig:
     @property
     def lease(self) -> Lease:
         """How long the server may be silent."""
-        return Lease(self.heartbeat_interval * MISSED_BEATS, self.server_timeout)
+        return Lease(self.heartbeat_interval * MISSED_HEARTBEATS, self.server_timeout)

@@ -11,13 +11,13 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from .._log.logger import logger
-from .._random import chance
+from .._random import rng
 from .._store import Lease, Store
 from .backoff import LONGEST
 from .outcome import DELETED
-from .prefetch_buffer import Stock
+from .prefetch_buffer import PrefetchBuffer
 
-MISSED_BEATS = 2.5
+MISSED_HEARTBEATS = 2.5
 """Intervals of silence after which it is looked whether a server's process is gone."""
 
 STEADY = LONGEST + 1.0
@@ -25,7 +25,7 @@ STEADY = LONGEST + 1.0
 within this time all that live have found the database again."""
 
 
-class Heart:
+class Heartbeat:
     """See ``control.Duty``."""
 
     name = "Beating"
@@ -33,64 +33,64 @@ class Heart:
     def __init__(
         self,
         store: Store,
-        stock: Stock,
+        buffer: PrefetchBuffer,
         *,
         server_id: Callable[[], int],
-        sign_on_again: Callable[[sa.Connection], None],
-        presences: Callable[[], list[str]],
+        register_again: Callable[[sa.Connection], None],
+        liveness: Callable[[], list[str]],
         interval: float,
         lease: Lease,
     ) -> None:
         self.next_at = 0.0
         self._store = store
-        self._stock = stock
+        self._buffer = buffer
         self._server_id = server_id
-        self._sign_on_again = sign_on_again
+        self._register_again = register_again
         self._interval = interval
         self._lease = lease
-        self._presences = presences
+        self._liveness = liveness
         self._connection: sa.Connection | None = None
         self._beating_since = 0.0
-        self._last_beat = 0.0
+        self._last_heartbeat = 0.0
 
     @property
     def steady(self) -> bool:
         """True if it has beaten without a gap for as long as it may be silent."""
         moment = time.monotonic()
         allowed = self._lease.overdue
-        return moment - self._last_beat <= allowed <= moment - self._beating_since
+        return moment - self._last_heartbeat <= allowed <= moment - self._beating_since
 
     def perform(self, connection: sa.Connection) -> None:
         """Beat once."""
         before = time.monotonic()
-        beside = self._presences()
-        busy = len(self._stock.running)
+        beside = self._liveness()
+        busy = len(self._buffer.running)
         servers = self._store.servers
-        if not servers.beat(connection, self._server_id(), busy, self._lease, beside):
+        if not servers.heartbeat(connection, self._server_id(), busy, self._lease, beside):
             logger.warning(
                 "This server was silent for so long that others took it for dead; signing on anew."
             )
-            self._sign_on_again(connection)
-        self._stock.sure_until = before + self._lease.ends
+            self._register_again(connection)
+        self._buffer.lease_until = before + self._lease.ends
         self._note(connection, time.monotonic())
-        if self._stock.running:
+        if self._buffer.running:
             self._ask_to_stop(connection)
 
     def _note(self, connection: sa.Connection, moment: float) -> None:
         allowed = self._lease.overdue
-        if moment - self._last_beat > allowed:
+        if moment - self._last_heartbeat > allowed:
             self._beating_since = moment
         if connection is not self._connection:
             # The database may have been away, however shortly, and what proves the others' life
             # is gone until they have come back too.
             first, self._connection = self._connection is None, connection
             self._beating_since = moment if first else moment + max(0.0, STEADY - allowed)
-        self._last_beat = moment
-        self.next_at = moment + self._interval * chance.uniform(0.9, 1.0)
+        self._last_heartbeat = moment
+        self.next_at = moment + self._interval * rng.uniform(0.9, 1.0)
 
     def _ask_to_stop(self, connection: sa.Connection) -> None:
         claimed = self._store.jobs.claimed_by(connection, self._server_id(), cancelled=True)
         for job_id, _ in claimed:
-            run = self._stock.running.get(job_id)
+            run = self._buffer.running.get(job_id)
             if run is not None:
                 run.context.cancel(DELETED)

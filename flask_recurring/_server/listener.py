@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from .._log.logger import logger
-from .._store import Hint, Link, Store, Topic
+from .._store import DedicatedConnection, Notification, Store, Topic
 from .backoff import Backoff
 
 PATIENCE = 4.0
@@ -18,10 +18,12 @@ must have said so."""
 class Listener:
     """Listens on a thread and a connection of its own."""
 
-    def __init__(self, store: Store, link: Link, heard: Callable[[Hint], None]) -> None:
+    def __init__(
+        self, store: Store, dedicated: DedicatedConnection, received: Callable[[Notification], None]
+    ) -> None:
         self._driver = store.database.driver
-        self._link = link
-        self._heard = heard
+        self._dedicated = dedicated
+        self._receive = received
         self._stopping = False
         self._backoff = Backoff("Listening for hints")
         self.listening = False
@@ -36,17 +38,17 @@ class Listener:
                 if self._stopping:
                     break
                 pause = self._backoff.failed(error)
-                self._link.close()
+                self._dedicated.close()
                 time.sleep(pause)
-        self._link.close()
+        self._dedicated.close()
 
     def stop(self) -> None:
         """End, also in the middle of waiting."""
         self._stopping = True
-        self._link.abort()
+        self._dedicated.abort()
 
     def _listen(self) -> None:
-        with self._link.use() as connection:
+        with self._dedicated.use() as connection:
             if connection.info.get("pooled"):
                 # Behind a pooler a session can't listen. Polling finds everything, only later.
                 logger.info("The connection is pooled: looking for jobs by polling alone.")
@@ -56,12 +58,12 @@ class Listener:
         self._backoff.succeeded()
         self.listening = True
         # Whatever was said before is lost: look once.
-        self._heard(Hint(Topic.ANY))
+        self._receive(Notification(Topic.ANY))
         while not self._stopping:
-            with self._link.use(patience=math.inf) as connection:
-                hints = self._driver.hear(connection, PATIENCE)
-            for hint in hints:
-                self._heard(hint)
-            if not hints:
-                with self._link.use(patience=PATIENCE) as connection:
+            with self._dedicated.use(patience=math.inf) as connection:
+                notifications = self._driver.receive(connection, PATIENCE)
+            for notification in notifications:
+                self._receive(notification)
+            if not notifications:
+                with self._dedicated.use(patience=PATIENCE) as connection:
                     self._driver.ping(connection)

@@ -23,11 +23,11 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from .._store import Link
+from .._store import DedicatedConnection
 from .backoff import Backoff
 
 
-class Duty(Protocol):
+class PeriodicTask(Protocol):
     """Something to be done again and again."""
 
     name: str
@@ -38,7 +38,7 @@ class Duty(Protocol):
         """Do it, and set ``next_at``."""
 
 
-class Control:
+class MaintenanceLoop:
     """Performs duties when they are due.
 
     :param patience: seconds that a duty may take before its connection is cut off; by default a
@@ -48,21 +48,21 @@ class Control:
 
     def __init__(
         self,
-        link: Link,
-        duties: Sequence[Duty],
+        dedicated: DedicatedConnection,
+        duties: Sequence[PeriodicTask],
         *,
         patience: float | None = None,
         idle: float = math.inf,
     ) -> None:
-        self._link = link
+        self._dedicated = dedicated
         self._duties = duties
         self._patience = patience
         self._idle = idle
-        self._early: queue.SimpleQueue[Duty | None] = queue.SimpleQueue()
+        self._early: queue.SimpleQueue[PeriodicTask | None] = queue.SimpleQueue()
         self._stopping = False
         self._backoffs = {duty.name: Backoff(duty.name) for duty in duties}
 
-    def hasten(self, duty: Duty) -> None:
+    def hasten(self, duty: PeriodicTask) -> None:
         """Perform the duty as soon as may be. From any thread."""
         self._early.put(duty)
 
@@ -76,10 +76,10 @@ class Control:
         while not self._stopping:
             duty = min(self._duties, key=lambda duty: duty.next_at)
             if duty.next_at - time.monotonic() > self._idle:
-                self._link.close()
+                self._dedicated.close()
             if duty.next_at <= time.monotonic() or self._undisturbed(duty.next_at):
                 self._perform(duty)
-        self._link.close()
+        self._dedicated.close()
 
     def _undisturbed(self, until: float) -> bool:
         """Wait; whether it went on until then. Duties that are hastened meanwhile come at once."""
@@ -94,10 +94,10 @@ class Control:
                 duty.next_at = 0.0
         return False
 
-    def _perform(self, duty: Duty) -> None:
+    def _perform(self, duty: PeriodicTask) -> None:
         backoff = self._backoffs[duty.name]
         try:
-            with self._link.use(patience=self._patience) as connection:
+            with self._dedicated.use(patience=self._patience) as connection:
                 duty.perform(connection)
         except Exception as error:
             duty.next_at = time.monotonic() + backoff.failed(error)

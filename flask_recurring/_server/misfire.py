@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from .._recurring.policy import Misfire, start_of
 from .._recurring.schedule import Schedule
-from .._store.records import Due
+from .._store.records import TickWrite
 from .._store.recurring import DueRow, options_of
 
 SHOWN = 100
@@ -22,7 +22,7 @@ COUNTED = 10_000
 NOBODY = "no server was there in time"
 
 
-def single(row: DueRow, following: datetime | None) -> Due | None:
+def single(row: DueRow, following: datetime | None) -> TickWrite | None:
     """The row's tick if only one is due and it gets a run, which is nearly always so; else None.
 
     :param following: the due time after the row's.
@@ -34,7 +34,7 @@ def single(row: DueRow, following: datetime | None) -> Due | None:
     return run_of(row, row.next_at, following)
 
 
-def all_due(row: DueRow, schedule: Schedule, shown: int = SHOWN) -> list[Due]:
+def all_due(row: DueRow, schedule: Schedule, shown: int = SHOWN) -> list[TickWrite]:
     """All that is due of a row, oldest first."""
     limit = 1 if row.misfire == Misfire.LATEST else row.misfire_limit
     # One more than is shown: the entry that tells of those before it.
@@ -53,10 +53,10 @@ def all_due(row: DueRow, schedule: Schedule, shown: int = SHOWN) -> list[Due]:
     return ticks + [run_of(row, moment, following) for moment in runs]
 
 
-def run_of(row: DueRow, due: datetime, following: datetime | None) -> Due:
+def run_of(row: DueRow, due: datetime, following: datetime | None) -> TickWrite:
     """A tick that gets a run."""
     start = start_of(row.id, due, row.jitter) if row.jitter else None
-    return Due(
+    return TickWrite(
         recurring_id=row.id,
         due=due,
         next_at=following,
@@ -69,11 +69,11 @@ def run_of(row: DueRow, due: datetime, following: datetime | None) -> Due:
     )
 
 
-def _missed(row: DueRow, due: datetime, following: datetime | None, reason: str) -> Due:
+def _missed(row: DueRow, due: datetime, following: datetime | None, reason: str) -> TickWrite:
     return without_run(run_of(row, due, following), "missed", reason)
 
 
-def without_run(tick: Due, outcome: str, reason: str) -> Due:
+def without_run(tick: TickWrite, outcome: str, reason: str) -> TickWrite:
     """The tick as one that gets no run."""
     return tick._replace(outcome=outcome, reason=reason, task="", arguments="", options=None)
 

@@ -30,7 +30,7 @@ def failure_of(
     if reason == DELETED and (cut_short or error is None):
         return Outcome.CANCELLED, error or JobCancelled(DELETED)
     if reason == STOPPING and cut_short:
-        return Outcome.HANDED_BACK, error or JobCancelled(STOPPING)
+        return Outcome.RELEASED, error or JobCancelled(STOPPING)
     if error is not None:
         return Outcome.FAILED, error
     if late:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from .._run.context import JobContext
 from .._store.claim import Claimed
-from .work_queue import Inbox
+from .work_queue import WorkQueue
 
-STOCK_SECONDS = 0.05
+BUFFER_SECONDS = 0.05
 """Work for so long may wait in the inbox, to bridge the time of a claim."""
 
 SLOW = 0.1
@@ -47,7 +47,7 @@ class Run(NamedTuple):
     started: float
 
 
-class Stock:
+class PrefetchBuffer:
     """What is held, and how much more to take."""
 
     def __init__(self, threads: int, on_awaited: Callable[[], None] | None = None) -> None:
@@ -55,14 +55,14 @@ class Stock:
         self.awaited: set[tuple[int, int]] = set()
         """Those held, by id and claim, for whose end another job may wait."""
         self._on_awaited = on_awaited
-        self.inbox = Inbox(threads, lambda: self._pace)
+        self.work_queue = WorkQueue(threads, lambda: self._average_duration)
         self.held: set[tuple[int, int]] = set()
         """Each job with its claim, from the claim until its end is written. The same job may be
         here again, under its next claim, before it is let go of under the one before."""
         self.unbegun: dict[int, Claimed] = {}
         """Each job from its claim until its run has begun: in the inbox, or just out of it."""
         self.running: dict[int, Run] = {}
-        self.sure_until = math.inf
+        self.lease_until = math.inf
         """Moment of the monotonic clock until which nobody else can have been given what is here:
         this process may have stood still since it took a job."""
         self.room_made = Event()
@@ -72,19 +72,19 @@ class Stock:
         self._low = -1
         # Seconds a job takes, as a moving average. None until the first has ended: until then
         # nothing is stocked, since it may be of the kind that takes hours.
-        self._pace: float | None = None
+        self._average_duration: float | None = None
         self._ended_at = 0.0
 
     def put(self, jobs: Sequence[Claimed]) -> None:
         """Take in what was claimed."""
         self.held.update([(job.id, job.claim) for job in jobs])
         self.unbegun.update({job.id: job for job in jobs})
-        self.inbox.put(jobs)
+        self.work_queue.put(jobs)
 
     def take(self) -> Claimed | None:
         """The next job to run; None when the worker is to end. Waits for one."""
-        job = self.inbox.take()
-        if len(self.inbox) <= self._low:
+        job = self.work_queue.take()
+        if len(self.work_queue) <= self._low:
             self._low = -1
             self.room_made.set()
         return job
@@ -98,7 +98,7 @@ class Stock:
 
     def lost(self, job: Claimed) -> bool:
         """Whether a job that was taken is no longer to be run here. Waits until that is sure."""
-        while time.monotonic() > self.sure_until and not self.closed:
+        while time.monotonic() > self.lease_until and not self.closed:
             time.sleep(0.01)
         if (job.id, job.claim) in self.held and not self.closed:
             return False
@@ -126,9 +126,9 @@ class Stock:
     def finished(self, started: float, finished: float) -> None:
         """Note how long a run took."""
         self._ended_at = finished
-        seconds, pace = finished - started, self._pace
-        self._pace = seconds if pace is None else pace + (seconds - pace) * 0.1
-        if self._low >= 0 and len(self.inbox) <= self._low:
+        seconds, average = finished - started, self._average_duration
+        self._average_duration = seconds if average is None else average + (seconds - average) * 0.1
+        if self._low >= 0 and len(self.work_queue) <= self._low:
             self._low = -1
             self.room_made.set()
 
@@ -144,7 +144,7 @@ class Stock:
 
     @property
     def waiting(self) -> int:
-        return len(self.inbox)
+        return len(self.work_queue)
 
     @property
     def free(self) -> int:
@@ -154,7 +154,7 @@ class Stock:
     def room(self) -> int:
         """How many jobs to take now; 0 while it isn't worth a claim."""
         if not self.busy and time.monotonic() - self._ended_at > IDLE:
-            self._pace = None  # what comes next may be of another kind
+            self._average_duration = None  # what comes next may be of another kind
         if self._many_unwritten():
             return 0
         ahead = self._ahead()
@@ -178,18 +178,18 @@ class Stock:
     @property
     def interval(self) -> float:
         """Seconds from the end of a job to that of the next, by the pace of late; 0 if unknown."""
-        return (self._pace or 0.0) / self.threads
+        return (self._average_duration or 0.0) / self.threads
 
     def _ahead(self) -> int:
         """Jobs to keep waiting. None while jobs are slow: an idle host shall run them."""
-        if self._pace is None or self._pace > SLOW:
+        if self._average_duration is None or self._average_duration > SLOW:
             return 0
-        return min(MOST, int(self.threads * STOCK_SECONDS / max(self._pace, 1e-5)))
+        return min(MOST, int(self.threads * BUFFER_SECONDS / max(self._average_duration, 1e-5)))
 
     def stale(self, seconds: float) -> bool:
         """Whether jobs wait, and no worker has begun one for so long: they should go back to where
         all see them."""
-        if not self.inbox:
+        if not self.work_queue:
             return False
         runs = self.runs()
         return (
@@ -199,11 +199,13 @@ class Stock:
 
     def slow_down(self, seconds: float) -> None:
         """Note that runs take at least so long, before one of them has ended."""
-        self._pace = seconds if self._pace is None else max(self._pace, seconds)
+        self._average_duration = (
+            seconds if self._average_duration is None else max(self._average_duration, seconds)
+        )
 
     def empty(self) -> list[Claimed]:
         """Take out all that has not begun."""
-        jobs = self.inbox.clear()
+        jobs = self.work_queue.clear()
         for job in jobs:
             self.unbegun.pop(job.id, None)
         return jobs

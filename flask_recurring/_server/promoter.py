@@ -10,7 +10,7 @@ import time
 
 import sqlalchemy as sa
 
-from .._random import chance
+from .._random import rng
 from .._store import Store
 
 INTERVAL = 3.0
@@ -26,14 +26,14 @@ class Promoter:
     name = "Promoting"
 
     def __init__(self, store: Store) -> None:
-        self.next_at = time.monotonic() + chance.uniform(0, INTERVAL)
+        self.next_at = time.monotonic() + rng.uniform(0, INTERVAL)
         self._store = store
 
     def perform(self, connection: sa.Connection) -> None:
         """Look once."""
-        self.next_at = time.monotonic() + chance.uniform(0.8, 1.2) * INTERVAL
-        hints, left = self._store.recurring.promote(connection)
+        self.next_at = time.monotonic() + rng.uniform(0.8, 1.2) * INTERVAL
+        notifications, left = self._store.recurring.promote(connection)
         if left:
-            self.next_at = time.monotonic() + chance.uniform(0.5, 1.5) * OTHERS_TURN
-        for hint in hints:
-            self._store.tell(hint)
+            self.next_at = time.monotonic() + rng.uniform(0.5, 1.5) * OTHERS_TURN
+        for notification in notifications:
+            self._store.notify(notification)

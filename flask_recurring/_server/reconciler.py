@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 import sqlalchemy as sa
 
 from .._log.logger import logger
-from .._random import chance
+from .._random import rng
 from .._store import Store
 from .declarations import Declarations
 
@@ -33,7 +33,7 @@ SLICE = 500
 """Rows that are looked at in one go."""
 
 
-class Registrar:
+class Reconciler:
     """See ``control.Duty``."""
 
     name = "Declaring"
@@ -72,7 +72,7 @@ class Registrar:
             return 0.02  # one slice at a time, so that nothing else is kept waiting
         unsettled = self._declarations.refused or self._undeclared_since
         beats = PAUSE if unsettled else CALM
-        return beats * self._interval * chance.uniform(0.9, 1.1)
+        return beats * self._interval * rng.uniform(0.9, 1.1)
 
     def _take_back(self, connection: sa.Connection) -> None:
         ids = set(self._declarations.refused)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from .._log.logger import logger
-from .._store import Hint, Link, NewServer, Store, Topic
+from .._store import DedicatedConnection, NewServer, Notification, Store, Topic
 from .config import ServerConfig
 from .declarations import Declarations
 
@@ -52,7 +52,7 @@ class Registration:
             manifest=self._store.manifests.write(connection, self._declarations.all()),
             lease=self._config.lease,
         )
-        self.id = self._store.servers.sign_on(connection, new)
+        self.id = self._store.servers.register(connection, new)
 
     def declare(self, connection: sa.Connection) -> None:
         """Say what the code declares, and only then write it."""
@@ -60,19 +60,19 @@ class Registration:
         self._store.servers.declare(connection, self.id, manifest)
         self._declarations.take_charge(connection)
 
-    def deregister(self, link: Link) -> None:
+    def deregister(self, dedicated: DedicatedConnection) -> None:
         """Close the row. If that fails, the others find the server dead."""
         if not self.id:
             return
         driver = self._store.database.driver
         try:
-            with link.use() as connection:
+            with dedicated.use() as connection:
                 # What should not be here any more, and is by a reply that was lost.
                 left = self._store.jobs.claimed_by(connection, self.id)
                 if left:
-                    driver.hand_back(connection, left)
-                self._store.servers.sign_off(connection, self.id)
-                driver.announce(connection, Hint(Topic.ANY))
+                    driver.release(connection, left)
+                self._store.servers.deregister(connection, self.id)
+                driver.notify(connection, Notification(Topic.ANY))
         except Exception as error:
             logger.warning("Server %s could not sign off: %s", self.name, error)
 

@@ -12,9 +12,9 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from .._log.logger import logger
-from .._random import chance
-from .._store import Hint, Lease, Rescue, Store, Topic
-from .heartbeat import Heart
+from .._random import rng
+from .._store import Lease, Notification, Rescue, Store, Topic
+from .heartbeat import Heartbeat
 
 
 class Rescuer:
@@ -25,7 +25,7 @@ class Rescuer:
     def __init__(
         self,
         store: Store,
-        heart: Heart,
+        heart: Heartbeat,
         *,
         server_id: Callable[[], int],
         interval: float,
@@ -36,7 +36,7 @@ class Rescuer:
         self.peers = 0
         """How many others live."""
         self._store = store
-        self._heart = heart
+        self._heartbeat = heart
         self._server_id = server_id
         self._interval = interval
         self._lease = lease
@@ -47,26 +47,26 @@ class Rescuer:
 
     def perform(self, connection: sa.Connection) -> None:
         """Look once, and rescue a chunk of jobs."""
-        self.next_at = time.monotonic() + self._interval * chance.uniform(0.9, 1.0)
+        self.next_at = time.monotonic() + self._interval * rng.uniform(0.9, 1.0)
         servers = self._store.servers
         others = servers.others(connection, self._server_id(), self._lease)
         self.peers = others.live
         if others.manifests != self._manifests:
             self._manifests = others.manifests
             self._manifests_changed()
-        if others.dead and self._heart.steady:
+        if others.dead and self._heartbeat.steady:
             self._unfinished.update(others.dead)
         if not self._unfinished:
             return
         rescue = servers.rescue(connection, sorted(self._unfinished))
-        self._tell(connection, rescue)
+        self._notify(connection, rescue)
         if not rescue.more:
             # Perhaps the one that died was itself in the middle of a rescue.
-            self._unfinished = set(servers.strays(connection))
+            self._unfinished = set(servers.leaked(connection))
         if self._unfinished and (rescue.requeued or rescue.parked):
             self.next_at = time.monotonic()  # the next chunk, after a heartbeat that is due
 
-    def _tell(self, connection: sa.Connection, rescue: Rescue) -> None:
+    def _notify(self, connection: sa.Connection, rescue: Rescue) -> None:
         for name in rescue.servers:
             logger.warning("Server %s died.", name)
         if rescue.requeued or rescue.parked:
@@ -76,5 +76,5 @@ class Rescuer:
                 rescue.requeued,
                 rescue.parked,
             )
-            self._store.database.driver.announce(connection, Hint(Topic.ANY))
-            self._store.tell(Hint(Topic.ANY))
+            self._store.database.driver.notify(connection, Notification(Topic.ANY))
+            self._store.notify(Notification(Topic.ANY))

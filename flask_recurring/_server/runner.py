@@ -14,19 +14,19 @@ import msgspec
 
 from .._arguments import encode_result
 from .._log.logger import logger
-from .._random import chance
+from .._random import rng
 from .._run.child import Forks, leave
 from .._run.console import Console, current_console
 from .._run.context import FindPrevious, JobContext, current_context
 from .._store.claim import Claimed
-from .._store.completion import Outcome, Setback, Success
+from .._store.completion import Failure, Outcome, Success
 from .._store.text import storable
 from ..errors import ConfigurationError, JobCancelled
 from ..retry import RetryPolicy
 from ..task import Task
 from .completer import Completer
 from .outcome import failure_of
-from .prefetch_buffer import Run, Stock
+from .prefetch_buffer import PrefetchBuffer, Run
 from .report import Report
 
 LONGEST_MESSAGE = 2_000
@@ -51,7 +51,7 @@ class Runner:
     def __init__(
         self,
         workload: Workload,
-        stock: Stock,
+        buffer: PrefetchBuffer,
         completer: Completer,
         *,
         console_lines: int,
@@ -61,7 +61,7 @@ class Runner:
     ) -> None:
         self._forks = Forks.count
         self._workload = workload
-        self._stock = stock
+        self._buffer = buffer
         self._completer = completer
         self._console_lines = console_lines
         self._console_bytes = console_bytes
@@ -74,8 +74,8 @@ class Runner:
         What is raised around that comes out of here; then the job is one for ``fail``.
         """
         started = time.monotonic()
-        if started > self._stock.sure_until:
-            if self._stock.lost(job):
+        if started > self._buffer.lease_until:
+            if self._buffer.lost(job):
                 return
             started = time.monotonic()
         console = Console(
@@ -97,17 +97,17 @@ class Runner:
             find_previous=self._find_previous,
         )
         run = Run(job, context, started)
-        self._stock.begun(run)
+        self._buffer.begun(run)
         current_context.set(context)
         current_console.set(console)
         options: dict[str, Any] = {}
         limit: float | None = None
-        end: Success | Setback
+        end: Success | Failure
         try:
             if job.options is not None:
                 options = msgspec.json.decode(job.options)
                 if "overlap" in options:
-                    self._stock.awaited.add((job.id, job.claim))
+                    self._buffer.awaited.add((job.id, job.claim))
             task = self._workload.tasks[job.task]
             timeout = options.get("timeout", task.defaults.timeout)
             if timeout is not None:
@@ -135,26 +135,26 @@ class Runner:
         if isinstance(end, Success):
             self._completer.succeeded(end)
         else:
-            self._completer.set_back(end)
-        self._stock.ended(run)
-        self._stock.finished(started, end.finished)
+            self._completer.fail(end)
+        self._buffer.ended(run)
+        self._buffer.finished(started, end.finished)
 
     def fail(self, job: Claimed, error: BaseException) -> None:
         """End a job's run as failed, whatever else there is of it, unless its end is told already.
 
         :param error: what came out of ``run``.
         """
-        if not self._stock.holds(job):
+        if not self._buffer.holds(job):
             return
         report = Report.of(error)
         why = f": {report.message}" if report.message else ""
         report = report._replace(message=f"the end of the run could not be told{why}")
         retry_in = self._retry_in(job, _options(job))
-        _tell(job, report, retry_in, error, final=retry_in is None)
-        run = self._stock.running.get(job.id)
+        _notify(job, report, retry_in, error, final=retry_in is None)
+        run = self._buffer.running.get(job.id)
         started = time.monotonic() if run is None else run.started
-        self._completer.set_back(setback(job, Outcome.FAILED, started, report, retry_in=retry_in))
-        self._stock.drop(job)
+        self._completer.fail(failure(job, Outcome.FAILED, started, report, retry_in=retry_in))
+        self._buffer.drop(job)
 
     def _end(
         self,
@@ -164,12 +164,12 @@ class Runner:
         limit: float | None,
         error: BaseException | None,
         returned: Any,
-    ) -> Success | Setback:
+    ) -> Success | Failure:
         finished = time.monotonic()
         late = limit is not None and finished >= limit
         failure = failure_of(run.context, error, late=late)
         if failure is not None:
-            return self._setback(run, console, options, finished, *failure)
+            return self._failure(run, console, options, finished, *failure)
         result = None
         if returned is not None:
             try:
@@ -180,7 +180,7 @@ class Runner:
         job = run.job
         return Success(job.id, job.claim, run.started, finished, result, job.task, job.waited)
 
-    def _setback(
+    def _failure(
         self,
         run: Run,
         console: Console,
@@ -188,7 +188,7 @@ class Runner:
         finished: float,
         outcome: Outcome,
         error: BaseException,
-    ) -> Setback:
+    ) -> Failure:
         job, failed, retry_in = run.job, outcome is Outcome.FAILED, None
         if not failed and isinstance(error, JobCancelled):
             # It stopped as it was asked to, and that says all.
@@ -200,14 +200,14 @@ class Runner:
             final = failed and retry_in is None
             # To the console goes the line alone: the traceback stands beside it on the job's page.
             current_console.set(None)
-            line = _tell(job, report, retry_in, error, final=final)
+            line = _notify(job, report, retry_in, error, final=final)
             console.write(line, *(("red", "ERROR") if final else ("yellow", "WARNING")))
-        return setback(job, outcome, run.started, report, retry_in=retry_in, finished=finished)
+        return failure(job, outcome, run.started, report, retry_in=retry_in, finished=finished)
 
     def _retry_in(self, job: Claimed, options: dict[str, Any]) -> float | None:
         """Seconds until the next attempt; None if there is none."""
         retry = self._retry(job, options)
-        return retry.delay(job.attempt, chance) if job.attempt <= retry.attempts else None
+        return retry.delay(job.attempt, rng) if job.attempt <= retry.attempts else None
 
     def _retry(self, job: Claimed, options: dict[str, Any]) -> RetryPolicy:
         if "retry" in options:
@@ -219,7 +219,7 @@ class Runner:
         return RetryPolicy() if task is None else task.defaults.retry
 
 
-def setback(
+def failure(
     job: Claimed,
     outcome: Outcome,
     started: float,
@@ -227,10 +227,10 @@ def setback(
     *,
     retry_in: float | None = None,
     finished: float | None = None,
-) -> Setback:
+) -> Failure:
     """The end of a run that did not succeed; now, unless ``finished`` says when."""
     trace = report.traceback
-    return Setback(
+    return Failure(
         id=job.id,
         claim=job.claim,
         attempt=job.attempt,
@@ -248,7 +248,7 @@ def setback(
     )
 
 
-def _tell(
+def _notify(
     job: Claimed, report: Report, retry_in: float | None, error: BaseException, *, final: bool
 ) -> str:
     """Log that a run failed; returns the line.

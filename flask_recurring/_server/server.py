@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from .._log.logger import logger
 from .._run.capture import capture_logging
-from .._store import Hint, Link, Store, Topic
+from .._store import DedicatedConnection, Notification, Store, Topic
 from .._store.completion import Outcome
 from .backoff import Backoff
 from .claimer import Claimer
@@ -18,20 +18,20 @@ from .clock import Clock
 from .completer import Completer
 from .config import ServerConfig
 from .declarations import Declarations
-from .heartbeat import Heart
+from .heartbeat import Heartbeat
 from .listener import Listener
-from .maintenance_loop import Control
+from .maintenance_loop import MaintenanceLoop
 from .outcome import STOPPING
-from .prefetch_buffer import Stock
+from .prefetch_buffer import PrefetchBuffer
 from .promoter import Promoter
-from .reconciler import Registrar
+from .reconciler import Reconciler
 from .registration import Declaring, Registration
 from .report import Report
 from .rescuer import Rescuer
-from .runner import Runner, Workload, setback
+from .runner import Runner, Workload, failure
 from .threads import Threads, guarded
 from .ticker import Ticker
-from .timeouts import Timekeeper
+from .timeouts import Timeouts
 from .wakeup import Wakeup
 from .worker import Worker
 
@@ -78,56 +78,58 @@ class Server:
         self._threads = Threads()
 
         database = store.database
-        self._links = {
-            role: database.link(role)
+        self._dedicated = {
+            role: database.dedicated(role)
             for role in ("claim", "complete", "heartbeat", "control", "listen", "maintenance")
         }
         self._unhurried = database.statement_timeout + UNHURRIED
         self._registration = Registration(store, declarations, config, tasks=self._tasks)
-        self._stock = Stock(config.threads, on_awaited=lambda: self._control.hasten(self._promoter))
+        self._buffer = PrefetchBuffer(
+            config.threads, on_awaited=lambda: self._control.hasten(self._promoter)
+        )
         self._wakeup = Wakeup()
         self._clock = Clock()
-        self._timekeeper = Timekeeper(self._stock, self._look.set)
-        self._completer = Completer(store, self._links["complete"], self._stock, self._my_id)
+        self._timeouts = Timeouts(self._buffer, self._look.set)
+        self._completer = Completer(store, self._dedicated["complete"], self._buffer, self._my_id)
         self._runner = Runner(
             workload,
-            self._stock,
+            self._buffer,
             self._completer,
             console_lines=config.console_max_lines,
             console_bytes=config.console_max_bytes,
-            time_limit_set=self._timekeeper.limit,
+            time_limit_set=self._timeouts.limit,
             find_previous=store.recurring.previous_run,
         )
-        self._heart = Heart(
+        self._heartbeat = Heartbeat(
             store,
-            self._stock,
+            self._buffer,
             server_id=self._my_id,
-            sign_on_again=self._sign_on_again,
-            presences=self._presences,
+            register_again=self._register_again,
+            liveness=self._liveness,
             interval=config.heartbeat_interval,
             lease=config.lease,
         )
         self._rescuer = Rescuer(
             store,
-            self._heart,
+            self._heartbeat,
             server_id=self._my_id,
             interval=config.heartbeat_interval,
             lease=config.lease,
-            manifests_changed=lambda: self._maintenance.hasten(self._registrar),
+            manifests_changed=lambda: self._maintenance.hasten(self._reconciler),
         )
-        self._listener = Listener(store, self._links["listen"], self._heard)
+        self._listener = Listener(store, self._dedicated["listen"], self._receive)
         self._promoter = Promoter(store)
         self._ticker = Ticker(
             store,
             self._clock,
             tasks=self._tasks,
-            tell=self._tell_of_tick,
+            notify=self._notify_of_tick,
             promote=lambda: self._control.hasten(self._promoter),
         )
         self._claimer = Claimer(
             store,
-            self._links["claim"],
-            self._stock,
+            self._dedicated["claim"],
+            self._buffer,
             self._wakeup,
             self._clock,
             server_id=self._my_id,
@@ -136,15 +138,17 @@ class Server:
             poll_interval=config.poll_interval,
             peers=lambda: self._rescuer.peers,
         )
-        self._registrar = Registrar(
+        self._reconciler = Reconciler(
             store, declarations, tasks=self._tasks, interval=config.heartbeat_interval
         )
         self._declaring = Declaring(self._registration)
-        self._heartbeat = Control(self._links["heartbeat"], [self._heart, self._rescuer])
-        self._control = Control(self._links["control"], [self._ticker, self._promoter])
-        self._maintenance = Control(
-            self._links["maintenance"],
-            [self._declaring, self._registrar, *cleanings(store, config.retention)],
+        self._heartbeat_loop = MaintenanceLoop(
+            self._dedicated["heartbeat"], [self._heartbeat, self._rescuer]
+        )
+        self._control = MaintenanceLoop(self._dedicated["control"], [self._ticker, self._promoter])
+        self._maintenance = MaintenanceLoop(
+            self._dedicated["maintenance"],
+            [self._declaring, self._reconciler, *cleanings(store, config.retention)],
             patience=self._unhurried,
             idle=IDLE,
         )
@@ -187,7 +191,7 @@ class Server:
         if self._supervisor is not threading.current_thread():
             self._supervisor.join(LAST_WORD)
             if self._supervisor.is_alive() and not self.ready.is_set():
-                self._links["maintenance"].abort()
+                self._dedicated["maintenance"].abort()
                 self._supervisor.join(CLOSING)
         if self.ready.is_set() and not self._stopped.is_set():
             self._wind_down(grace, last_word)
@@ -200,7 +204,7 @@ class Server:
     def definitions_changed(self) -> None:
         """Write the application's recurring jobs again, soon: there is a new one."""
         self._maintenance.hasten(self._declaring)
-        self._maintenance.hasten(self._registrar)  # some may have been refused
+        self._maintenance.hasten(self._reconciler)  # some may have been refused
 
     @property
     def running(self) -> bool:
@@ -209,9 +213,9 @@ class Server:
 
     def _supervise(self) -> None:
         if not self.ready.is_set() and not (self._set_up() and self._begin()):
-            link = self._links["maintenance"]
-            self._registration.deregister(link)
-            link.close()
+            dedicated = self._dedicated["maintenance"]
+            self._registration.deregister(dedicated)
+            dedicated.close()
         while not self._stop_asked.is_set():
             self._watch()
 
@@ -223,7 +227,7 @@ class Server:
                 self.store.prepare()
                 if self._stop_asked.is_set():
                     break
-                with self._links["maintenance"].use(patience=self._unhurried) as connection:
+                with self._dedicated["maintenance"].use(patience=self._unhurried) as connection:
                     if not self.id:
                         self._registration.register(connection)
                     self._registration.declare(connection)
@@ -240,15 +244,15 @@ class Server:
             if self._stop_asked.is_set():
                 return False
             capture_logging()
-            self.store.subscribe(self._heard)
-            self._threads.start("heartbeat", self._heartbeat.run)
+            self.store.subscribe(self._receive)
+            self._threads.start("heartbeat", self._heartbeat_loop.run)
             self._threads.start("claimer", self._claimer.run)
             self._threads.start("completer", self._completer.run)
             self._threads.start("control", self._control.run)
             self._threads.start("maintenance", self._maintenance.run)
             self._threads.start("listener", self._listener.run)
             for number in range(self.config.threads):
-                self._threads.start(f"worker-{number}", Worker(self._stock, self._runner).work)
+                self._threads.start(f"worker-{number}", Worker(self._buffer, self._runner).work)
             self.ready.set()
         self._announce()
         return True
@@ -256,7 +260,7 @@ class Server:
     def _announce(self) -> None:
         config = self.config
         where = "" if config.dashboard is None else f" Dashboard: {config.dashboard}"
-        logger.announce(
+        logger.notify(
             "Server %s runs the jobs of %s, with %d threads.%s",
             *(self.name, config.application, config.threads, where),
         )
@@ -264,67 +268,67 @@ class Server:
     def _watch(self) -> None:
         """Wait until a run is over its time or it is time to look for what hangs, and see to it."""
         moment = time.monotonic()
-        pause = min(WATCH_INTERVAL, self._timekeeper.enforce() - moment)
+        pause = min(WATCH_INTERVAL, self._timeouts.enforce() - moment)
         self._look.wait(max(0.0, pause))
         self._look.clear()
         # If this process stood still, answers may have come that nobody could take: next time.
         stood_still = time.monotonic() - moment > 2 * WATCH_INTERVAL
-        for link in self._links.values():
-            if link.overdue and not stood_still:
-                logger.warning("The database does not answer on the %s connection.", link.role)
-                link.abort()
+        for dedicated in self._dedicated.values():
+            if dedicated.overdue and not stood_still:
+                logger.warning("The database does not answer on the %s connection.", dedicated.role)
+                dedicated.abort()
         if not self._stop_asked.is_set():
             self._threads.replace_dead()
 
     def _wind_down(self, grace: float, last_word: float) -> None:
         deadline = time.monotonic() + grace
-        self.store.unsubscribe(self._heard)
+        self.store.unsubscribe(self._receive)
         self._maintenance.stop()
         self._claimer.stop()
         self._join("claimer", CLOSING)
         self._quietly_give_back()
-        while self._stock.busy and time.monotonic() < deadline:
+        while self._buffer.busy and time.monotonic() < deadline:
             if self._hurry.wait(0.02):
                 break
-        self._stock.closed = True
-        for run in self._stock.runs():
+        self._buffer.closed = True
+        for run in self._buffer.runs():
             run.context.cancel(STOPPING)
         last = time.monotonic() + last_word
-        while self._stock.busy and time.monotonic() < last:
+        while self._buffer.busy and time.monotonic() < last:
             self._stopped.wait(0.02)
         # Should one of them still come to its end here, that counts no more.
-        for run in self._stock.runs():
-            self._completer.set_back(
-                setback(run.job, Outcome.HANDED_BACK, run.started, Report("", STOPPING))
+        for run in self._buffer.runs():
+            self._completer.fail(
+                failure(run.job, Outcome.RELEASED, run.started, Report("", STOPPING))
             )
-        self._stock.inbox.end()
+        self._buffer.work_queue.end()
         self._completer.stop()
         self._join("completer", CLOSING)
         self._control.stop()
-        self._heartbeat.stop()
+        self._heartbeat_loop.stop()
         self._join("maintenance", LAST_WORD)
         self._join("control", CLOSING)
         self._join("heartbeat", CLOSING)
         # Told before the sign-off: on SQLite it is that write which ends its waiting.
         self._listener.stop()
-        self._registration.deregister(self._links["heartbeat"])
+        self._registration.deregister(self._dedicated["heartbeat"])
         self._join("listener", 1.0)
-        for link in self._links.values():
-            link.close()
+        for dedicated in self._dedicated.values():
+            dedicated.close()
         logger.info("Server %s stopped.", self.name)
 
     def _quietly_give_back(self) -> None:
         """Give back what was claimed and not begun. If that fails, the others see to it."""
-        jobs = [(job.id, job.claim) for job in self._stock.empty()]
+        jobs = [(job.id, job.claim) for job in self._buffer.empty()]
         if not jobs:
             return
         try:
-            with self._links["claim"].use() as connection:
-                self.store.database.driver.hand_back(connection, jobs)
-                self.store.database.driver.announce(connection, Hint(Topic.ANY))
+            with self._dedicated["claim"].use() as connection:
+                self.store.database.driver.release(connection, jobs)
+                self.store.database.driver.notify(connection, Notification(Topic.ANY))
         except Exception as error:
             logger.warning("%d jobs could not be given back: %s", len(jobs), error)
-        self._stock.written(set(jobs))
+        self._buffer.written(set(jobs))
 
     # -- threads
 
@@ -333,41 +337,41 @@ class Server:
             self._links_of(name).abort()
             self._threads.join(name, 1.0)
 
-    def _links_of(self, name: str) -> Link:
+    def _links_of(self, name: str) -> DedicatedConnection:
         roles = {"claimer": "claim", "completer": "complete", "listener": "listen"}
-        return self._links[roles.get(name, name)]
+        return self._dedicated[roles.get(name, name)]
 
     # -- for the parts
 
     def _my_id(self) -> int:
         return self.id
 
-    def _presences(self) -> list[str]:
-        return [one.presence for one in self._links.values() if one.presence is not None]
+    def _liveness(self) -> list[str]:
+        return [one.presence for one in self._dedicated.values() if one.presence is not None]
 
     def _tasks(self) -> tuple[str, ...]:
         return tuple(self._workload.tasks)
 
-    def _sign_on_again(self, connection: sa.Connection) -> None:
+    def _register_again(self, connection: sa.Connection) -> None:
         """Begin anew, after others took this server for dead and its jobs over."""
         # What waits here belongs to others now. What runs can't be taken back, only asked to stop;
         # its end will be refused, because its claim has gone by.
-        self._stock.let_go()
-        for run in self._stock.runs():
+        self._buffer.let_go()
+        for run in self._buffer.runs():
             run.context.cancel(STOPPING)
         self._registration.register(connection)
-        self._maintenance.hasten(self._registrar)
+        self._maintenance.hasten(self._reconciler)
 
-    def _heard(self, hint: Hint) -> None:
-        if hint.topic in (Topic.SCHEDULE, Topic.ANY):
+    def _receive(self, notification: Notification) -> None:
+        if notification.topic in (Topic.SCHEDULE, Topic.ANY):
             self._control.hasten(self._ticker)
-        if hint.topic in (Topic.CANCEL, Topic.ANY) and self._stock.running:
-            self._heartbeat.hasten(self._heart)
-        if hint.topic in (Topic.JOB, Topic.TICK, Topic.LATER, Topic.ANY):
-            self._wakeup.hint(hint)
+        if notification.topic in (Topic.CANCEL, Topic.ANY) and self._buffer.running:
+            self._heartbeat_loop.hasten(self._heartbeat)
+        if notification.topic in (Topic.JOB, Topic.TICK, Topic.LATER, Topic.ANY):
+            self._wakeup.notification(notification)
 
-    def _tell_of_tick(self, hint: Hint) -> None:
+    def _notify_of_tick(self, notification: Notification) -> None:
         # While hints are heard, this host hears of its own ticks when the others do, so that it
         # doesn't win them all.
         if not self._listener.listening:
-            self._wakeup.hint(hint)
+            self._wakeup.notification(notification)

@@ -13,12 +13,12 @@ from collections.abc import Callable, Sequence
 import sqlalchemy as sa
 
 from .._log.logger import logger
-from .._random import chance
+from .._random import rng
 from .._recurring.policy import Overlap
 from .._recurring.schedule import Schedule, read_schedule
-from .._store import Hint, Store, Topic
-from .._store.records import Due
-from .._store.recurring import DueRow, Going
+from .._store import Notification, Store, Topic
+from .._store.records import TickWrite
+from .._store.recurring import ActiveRuns, DueRow
 from .clock import Clock
 from .misfire import SHOWN, all_due, single
 from .overlap import decide
@@ -50,7 +50,7 @@ class Ticker:
         clock: Clock,
         *,
         tasks: Callable[[], Sequence[str]],
-        tell: Callable[[Hint], None] | None,
+        notify: Callable[[Notification], None] | None,
         promote: Callable[[], None] | None = None,
     ) -> None:
         self.next_at = 0.0
@@ -61,7 +61,7 @@ class Ticker:
         self._store = store
         self._clock = clock
         self._tasks = tasks
-        self._tell = tell
+        self._notify = notify
         self._promote = promote
 
     def perform(self, connection: sa.Connection) -> None:
@@ -90,7 +90,7 @@ class Ticker:
         if nearest is not None:
             pause = (nearest - now).total_seconds()
             if pause <= 0 and ticked == 0 and self._waited_for_others:
-                pause = OTHERS_TURN * chance.uniform(0.5, 1.5)
+                pause = OTHERS_TURN * rng.uniform(0.5, 1.5)
             self._waited_for_others = pause <= 0
             self._due_at = moment + pause
         self.next_at = min(self.next_at, moment + min(pause, LONGEST_SLEEP))
@@ -105,19 +105,19 @@ class Ticker:
             ticks = [tick for one in due.values() for tick in one]
             if ticks:
                 recurring.write_ticks(connection, ticks)
-        if self._tell is not None:
+        if self._notify is not None:
             for queue, priority in {(tick.queue, tick.priority) for tick in ticks}:
-                self._tell(Hint(Topic.TICK, queue, priority))
+                self._notify(Notification(Topic.TICK, queue, priority))
             if asked:
-                self._tell(Hint(Topic.CANCEL))
+                self._notify(Notification(Topic.CANCEL))
         if self._promote is not None and any(tick.awaiting for tick in ticks):
             self._promote()  # what it waits for may have ended since it was looked at
         left = any(row.id not in due and row.id not in self._unreadable for row in rows)
         return len(rows), left or len(rows) == BATCH
 
-    def _due(self, rows: Sequence[DueRow]) -> dict[str, list[Due]]:
+    def _due(self, rows: Sequence[DueRow]) -> dict[str, list[TickWrite]]:
         """The ticks, by id, of the rows, or of as many as one transaction should write."""
-        due: dict[str, list[Due]] = {}
+        due: dict[str, list[TickWrite]] = {}
         late: list[tuple[DueRow, Schedule]] = []
         for row in rows:
             try:
@@ -143,16 +143,16 @@ class Ticker:
         return due
 
     def _mind_overlap(
-        self, connection: sa.Connection, rows: Sequence[DueRow], due: dict[str, list[Due]]
+        self, connection: sa.Connection, rows: Sequence[DueRow], due: dict[str, list[TickWrite]]
     ) -> bool:
         """Let the overlap policies decide; whether runs were asked to stop."""
         minding = [row for row in rows if row.id in due and row.overlap != Overlap.ALLOW]
         if not minding:
             return False
-        going = self._store.recurring.going(connection, [row.id for row in minding])
-        replaced: list[Going] = []
+        active = self._store.recurring.active(connection, [row.id for row in minding])
+        replaced: list[ActiveRuns] = []
         for row in minding:
-            ticks = due[row.id] = decide(row.overlap, due[row.id], going[row.id])
+            ticks = due[row.id] = decide(row.overlap, due[row.id], active[row.id])
             if row.overlap == Overlap.CANCEL and any(tick.outcome == "run" for tick in ticks):
-                replaced.append(going[row.id])
+                replaced.append(active[row.id])
         return bool(replaced) and self._store.recurring.replace(connection, replaced)

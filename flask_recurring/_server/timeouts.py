@@ -9,14 +9,14 @@ from collections.abc import Callable
 
 from .._run.context import JobContext
 from .outcome import TIMED_OUT
-from .prefetch_buffer import Stock
+from .prefetch_buffer import PrefetchBuffer
 
 
-class Timekeeper:
+class Timeouts:
     """Keeps the limits of the runs that have one."""
 
-    def __init__(self, stock: Stock, sooner: Callable[[], None]) -> None:
-        self._stock = stock
+    def __init__(self, buffer: PrefetchBuffer, sooner: Callable[[], None]) -> None:
+        self._buffer = buffer
         self._sooner = sooner
         self._limits: dict[int, tuple[JobContext, float]] = {}
         self._next = math.inf
@@ -36,7 +36,7 @@ class Timekeeper:
         moment = time.monotonic()
         with self._lock:
             for job_id, (context, at) in list(self._limits.items()):
-                run = self._stock.running.get(job_id)
+                run = self._buffer.running.get(job_id)
                 if run is None or run.context is not context:
                     del self._limits[job_id]
                 elif at <= moment:

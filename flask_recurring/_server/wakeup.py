@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from .._store import Hint
+from .._store import Notification
 
 
 class Wakeup:
@@ -12,13 +12,13 @@ class Wakeup:
 
     def __init__(self) -> None:
         self._event = threading.Event()
-        self._hints: set[Hint] = set()
+        self._notifications: set[Notification] = set()
         self._lock = threading.Lock()
 
-    def hint(self, hint: Hint) -> None:
+    def notification(self, notification: Notification) -> None:
         """Note the hint and wake whoever waits."""
         with self._lock:
-            self._hints.add(hint)
+            self._notifications.add(notification)
         self._event.set()
 
     def poke(self) -> None:
@@ -29,9 +29,9 @@ class Wakeup:
         """Wait for a hint or a poke; False if neither came in time."""
         return self._event.wait(max(0.0, seconds))
 
-    def take(self) -> set[Hint]:
+    def take(self) -> set[Notification]:
         """All hints since the last time."""
         self._event.clear()
         with self._lock:
-            hints, self._hints = self._hints, set()
-        return hints
+            notifications, self._notifications = self._notifications, set()
+        return notifications

@@ -25,7 +25,7 @@ PATIENCE = 0.02
 """Seconds in which somebody has to come for the next job."""
 
 
-class _Seat:
+class _IdleWorker:
     """Where one worker waits. ``lock`` is held by it, and released to wake it."""
 
     __slots__ = ("lock", "looks_out")
@@ -36,19 +36,19 @@ class _Seat:
         self.looks_out = False
 
 
-class Inbox:
+class WorkQueue:
     """Jobs in the order they are to be run. One thread puts them in, many take them out.
 
     :param pace: about how many seconds a job takes now; None if nothing is known.
     """
 
-    def __init__(self, threads: int, pace: Callable[[], float | None]) -> None:
+    def __init__(self, threads: int, average_duration: Callable[[], float | None]) -> None:
         self._threads = threads
-        self._pace = pace
+        self._average_duration = average_duration
         # Plain containers, whose single operations the interpreter makes atomic.
         self._jobs: deque[Claimed | None] = deque()
-        self._waiting: list[_Seat] = []
-        self._looking: list[_Seat] = []
+        self._waiting: list[_IdleWorker] = []
+        self._looking: list[_IdleWorker] = []
         """Of those on the lookout, who wait too, but not for long."""
         self._looked_out = False
         self._local = threading.local()
@@ -65,7 +65,7 @@ class Inbox:
             return
         # Of a flood, those that are awake come for the rest.
         self._wake(max(int(was_empty), self._worth_waking()))
-        self._post_lookout()
+        self._post_standby()
 
     def end(self) -> None:
         """Let each worker find that there is nothing more to do, after what is there."""
@@ -95,41 +95,41 @@ class Inbox:
 
     def _worth_waking(self) -> int:
         """How many more workers are worth waking for what is here."""
-        pace = self._pace()
-        if pace is None:
+        average_duration = self._average_duration()
+        if average_duration is None:
             return self._threads
         awake = self._threads - len(self._waiting)
-        return math.ceil(min(len(self._jobs) * pace / WORTH, self._threads)) - awake
+        return math.ceil(min(len(self._jobs) * average_duration / WORTH, self._threads)) - awake
 
     def _wake(self, count: int) -> None:
         """Wake so many workers, or as many as sleep; those that fell asleep last come first."""
         for _ in range(count):
             try:
-                seat = (self._waiting or self._looking).pop()
+                idle = (self._waiting or self._looking).pop()
             except IndexError:
                 return
-            seat.lock.release()
+            idle.lock.release()
 
     def _wait(self) -> None:
         """Wait until there may be something to take."""
-        seat: _Seat | None = getattr(self._local, "seat", None)
-        if seat is None:
-            seat = self._local.seat = _Seat()
-        self._waiting.append(seat)
+        idle: _IdleWorker | None = getattr(self._local, "seat", None)
+        if idle is None:
+            idle = self._local.idle = _IdleWorker()
+        self._waiting.append(idle)
         if self._jobs:
             # Put in just now, by one who may have seen nobody wait.
             try:
-                self._waiting.remove(seat)
+                self._waiting.remove(idle)
                 return
             except ValueError:
                 pass  # woken already
-        seat.lock.acquire()
-        if seat.looks_out:
-            self._look_out(seat)
+        idle.lock.acquire()
+        if idle.looks_out:
+            self._look_out(idle)
 
-    def _look_out(self, seat: _Seat) -> None:
+    def _look_out(self, idle: _IdleWorker) -> None:
         """Wait until all is taken, or nobody has come for the next job: then wake the others."""
-        seat.looks_out = False
+        idle.looks_out = False
         seen: Claimed | None = None
         while (first := self._first()) is not None:
             if first is seen:
@@ -138,10 +138,10 @@ class Inbox:
             seen = first
             self._wake(self._worth_waking())
             # With nobody left to wake there is nothing to look out for.
-            if not self._waiting or self._woken_in_time(seat):
+            if not self._waiting or self._woken_in_time(idle):
                 break
         self._looked_out = False
-        self._post_lookout()
+        self._post_standby()
 
     def _first(self) -> Claimed | None:
         try:
@@ -149,25 +149,25 @@ class Inbox:
         except IndexError:
             return None
 
-    def _woken_in_time(self, seat: _Seat) -> bool:
+    def _woken_in_time(self, idle: _IdleWorker) -> bool:
         """Wait for ``PATIENCE``; whether this one was woken meanwhile, like any that waits."""
-        self._looking.append(seat)
-        if seat.lock.acquire(timeout=PATIENCE):
+        self._looking.append(idle)
+        if idle.lock.acquire(timeout=PATIENCE):
             return True
         try:
-            self._looking.remove(seat)
+            self._looking.remove(idle)
         except ValueError:
-            seat.lock.acquire()  # woken just now
+            idle.lock.acquire()  # woken just now
             return True
         return False
 
-    def _post_lookout(self) -> None:
+    def _post_standby(self) -> None:
         """See to it that somebody looks out while jobs are here and workers sleep."""
         if not self._jobs or self._looked_out:
             return
         try:
-            seat = self._waiting.pop()
+            idle = self._waiting.pop()
         except IndexError:
             return
-        self._looked_out = seat.looks_out = True
-        seat.lock.release()
+        self._looked_out = idle.looks_out = True
+        idle.lock.release()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextvars import Context
 
 from .._store.claim import Claimed
-from .prefetch_buffer import Stock
+from .prefetch_buffer import PrefetchBuffer
 from .runner import Runner
 
 
 class Worker:
     """What one thread does. Whatever happens around a run, its job ends and the next one comes."""
 
-    def __init__(self, stock: Stock, runner: Runner) -> None:
-        self._stock = stock
+    def __init__(self, buffer: PrefetchBuffer, runner: Runner) -> None:
+        self._buffer = buffer
         self._runner = runner
         self._job: Claimed | None = None
         """The last one taken, whose end may be told already."""
@@ -21,7 +21,7 @@ class Worker:
     def work(self) -> None:
         """Run jobs until the stock says that it is over."""
         self.clear()
-        while (job := self._stock.take()) is not None:
+        while (job := self._buffer.take()) is not None:
             self._job = job
             try:
                 # What a job puts into context variables is gone with it.

@@ -10,29 +10,29 @@ from collections.abc import Callable
 from datetime import datetime
 
 from .audit import APPLICATION, Audit
-from .capped_count import Count
+from .capped_count import CappedCount
 from .console import (
     ROW_LINES,
     ConsoleBar,
     ConsoleLine,
     Consoles,
     NewLine,
-    entry_lines,
-    lines_entry,
+    lines_row,
+    row_lines,
 )
 from .database import Database
+from .dedicated import DedicatedConnection
 from .engine import create_engine, in_memory
-from .failure import Failure, StoreUnavailable, StoreUnusable, describe
+from .errors import ErrorKind, StoreUnavailable, StoreUnusable, describe
 from .jobs import Jobs
-from .link import Link
 from .listing import LOOK
-from .maintenance_lock import Chores
+from .maintenance_lock import MaintenanceLocks
 from .manifests import Manifests
 from .migrations import owns
-from .notification import Hint, Topic
+from .notification import Notification, Topic
 from .page import Cursor, Page
 from .queues import Queues
-from .records import Entry, NewJob, Tally
+from .records import ConsoleRow, NewJob, Tally
 from .recurring import Bookmark, Order, Recurring, RecurringPage
 from .rescue import Rescue
 from .servers import Lease, NewServer, ServerInfo, Servers
@@ -44,20 +44,20 @@ __all__ = [
     "LOOK",
     "ROW_LINES",
     "Bookmark",
+    "CappedCount",
     "ConsoleBar",
     "ConsoleLine",
-    "Count",
+    "ConsoleRow",
     "Cursor",
     "Database",
-    "Entry",
-    "Failure",
-    "Hint",
+    "DedicatedConnection",
+    "ErrorKind",
     "Lease",
-    "Link",
     "Minute",
     "NewJob",
     "NewLine",
     "NewServer",
+    "Notification",
     "Order",
     "Page",
     "Recurring",
@@ -73,9 +73,9 @@ __all__ = [
     "begin_at_savepoints",
     "create_engine",
     "describe",
-    "entry_lines",
     "in_memory",
-    "lines_entry",
+    "lines_row",
+    "row_lines",
 ]
 
 
@@ -84,16 +84,16 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self.database = database
-        self._listeners: list[Callable[[Hint], None]] = []
-        self.jobs = Jobs(database, self.tell)
-        self.recurring = Recurring(database, self.tell)
+        self._listeners: list[Callable[[Notification], None]] = []
+        self.jobs = Jobs(database, self.notify)
+        self.recurring = Recurring(database, self.notify)
         self.console = Consoles(database)
         self.servers = Servers(database)
         self.manifests = Manifests(database)
         self.queues = Queues(database)
         self.statistics = Statistics(database)
         self.audit = Audit(database)
-        self.chores = Chores(database)
+        self.maintenance_locks = MaintenanceLocks(database)
 
     def prepare(self) -> None:
         """Create or migrate the tables, once per process: see ``Database.prepare``."""
@@ -114,11 +114,11 @@ class Store:
         with self.database.connect() as connection:
             return self.database.driver.describe(connection, self.database.engine.url)
 
-    def subscribe(self, listener: Callable[[Hint], None]) -> None:
+    def subscribe(self, listener: Callable[[Notification], None]) -> None:
         """Call ``listener`` with the hints of this process."""
         self._listeners.append(listener)
 
-    def unsubscribe(self, listener: Callable[[Hint], None]) -> None:
+    def unsubscribe(self, listener: Callable[[Notification], None]) -> None:
         """End what ``subscribe`` began."""
         if listener in self._listeners:
             self._listeners.remove(listener)
@@ -128,7 +128,7 @@ class Store:
         self._listeners.clear()
         self.database.after_fork()
 
-    def tell(self, hint: Hint) -> None:
+    def notify(self, notification: Notification) -> None:
         """Pass a hint on inside this process."""
         for listener in tuple(self._listeners):
-            listener(hint)
+            listener(notification)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from .._recurring.policy import Overlap
 from ..job import JobState
 from .database import Database
-from .notification import Hint, Topic
+from .notification import Notification, Topic
 from .schema import AWAITING
 from .types import now
 
@@ -32,7 +32,7 @@ APART = frozenset(overlap.value for overlap in Overlap if overlap.apart)
 class Promotion(NamedTuple):
     """What became of runs that awaited."""
 
-    hints: list[Hint]
+    notifications: list[Notification]
     """At what may run now. They are announced already, not told."""
     left: bool
     """Whether a recurring job was left out, since somebody else had locked its row."""
@@ -117,7 +117,9 @@ class Awaiting:
         if jobs is not None:
             statement = statement.where(job.id.in_(jobs))
         lanes = {(row.queue, row.priority) for row in connection.execute(statement)} if free else ()
-        hints = [Hint(Topic.JOB, queue, priority) for queue, priority in sorted(lanes)]
-        for hint in hints:
-            self._database.driver.announce(connection, hint)
-        return Promotion(hints, len(free) < len(ids))
+        notifications = [
+            Notification(Topic.JOB, queue, priority) for queue, priority in sorted(lanes)
+        ]
+        for notification in notifications:
+            self._database.driver.notify(connection, notification)
+        return Promotion(notifications, len(free) < len(ids))

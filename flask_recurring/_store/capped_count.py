@@ -9,7 +9,7 @@ CAP = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Count:
+class CappedCount:
     """How many rows there are; ``capped`` says that there are more."""
 
     value: int
@@ -19,6 +19,6 @@ class Count:
         return f"{self.value:,}+" if self.capped else f"{self.value:,}"
 
     @classmethod
-    def of(cls, found: int) -> Count:
+    def of(cls, found: int) -> CappedCount:
         """From a count that stopped at ``CAP + 1``, or a sum of such counts."""
         return cls(min(found, CAP), found > CAP)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from .failure import Failure
+from .errors import ErrorKind
 
 LARGEST = 5_000
 FIRST = 1_000
@@ -40,7 +40,7 @@ class ChunkSize:
         try:
             more = work(self.rows)
         except Exception as error:
-            if Failure.of(error) is not Failure.SLOW or self.rows == 1:
+            if ErrorKind.of(error) is not ErrorKind.SLOW or self.rows == 1:
                 raise
             self.rows = max(1, self.rows // 8)
             return True

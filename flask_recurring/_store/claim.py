@@ -32,7 +32,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class LaneDiscovery:
     """All lanes that hold waiting jobs, at one moment of the database's clock."""
 
     now: datetime

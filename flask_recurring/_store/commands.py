@@ -16,10 +16,10 @@ import sqlalchemy as sa
 from ..job import JobState
 from .audit import APPLICATION, entries_of, entry
 from .awaiting import Awaiting
-from .chunks import pieces
+from .chunks import chunked
 from .database import Database
-from .notification import Hint, Topic
-from .purge import Place, Purge
+from .notification import Notification, Topic
+from .purge import Purge, PurgeCursor
 from .types import is_id, now
 
 CHUNK = 500
@@ -29,10 +29,10 @@ CHUNK = 500
 class JobCommands:
     """Changes jobs."""
 
-    def __init__(self, database: Database, tell: Callable[[Hint], None]) -> None:
+    def __init__(self, database: Database, notify: Callable[[Notification], None]) -> None:
         self._database = database
         self._job = database.tables.job
-        self._tell = tell
+        self._notify = notify
         self._purge = Purge(database)
         self._awaiting = Awaiting(database)
 
@@ -105,7 +105,7 @@ class JobCommands:
             *(job.id, job.state, job.queue, job.priority, job.recurring_id)
         )
         changed: list[int] = []
-        for ids in pieces(sorted({id for id in job_ids if is_id(id)}), CHUNK):
+        for ids in chunked(sorted({id for id in job_ids if is_id(id)}), CHUNK):
             # Locked in the order of their ids, as everywhere: two that change the same jobs at
             # once wait for one another, and never in a circle.
             chosen = sa.select(job.id).where(job.id.in_(ids), condition).order_by(job.id)
@@ -117,17 +117,21 @@ class JobCommands:
                 if rows:
                     entries = [(str(row.id), _detail(row)) for row in rows]
                     connection.execute(*entries_of(audit, actor, action, entries))
-                hints = {hint for row in rows if (hint := _hint(row)) is not None}
-                for hint in hints:
-                    self._database.driver.announce(connection, hint)
+                notifications = {
+                    notification for row in rows if (notification := _notification(row)) is not None
+                }
+                for notification in notifications:
+                    self._database.driver.notify(connection, notification)
                 # What awaits goes at once where it may.
                 awaiting = [row for row in rows if row.state == JobState.AWAITING.value]
                 if awaiting:
                     recurring = sorted({row.recurring_id for row in awaiting})
                     own = [row.id for row in awaiting]
-                    hints.update(self._awaiting.promote(connection, recurring, own).hints)
-            for hint in hints:
-                self._tell(hint)
+                    notifications.update(
+                        self._awaiting.promote(connection, recurring, own).notifications
+                    )
+            for notification in notifications:
+                self._notify(notification)
             changed += [row.id for row in rows]
         return changed
 
@@ -147,7 +151,7 @@ class JobCommands:
                 table = self._database.tables.audit
                 connection.execute(entry(table, actor, "jobs.purge", f"{count} jobs", detail))
 
-            place, more = Place(), True
+            place, more = PurgeCursor(), True
             while more:
                 with self._database.connect() as connection:
                     found, more = self._purge.chunk(connection, state, older_than, place, note)
@@ -159,7 +163,7 @@ class JobCommands:
         connection: sa.Connection,
         state: JobState,
         older_than: timedelta,
-        place: Place | None = None,
+        place: PurgeCursor | None = None,
         rows: int | None = None,
     ) -> tuple[int, bool]:
         """Delete the oldest of them in one transaction: how many, and whether more may be left.
@@ -167,7 +171,7 @@ class JobCommands:
         :param place: where the chunk before has ended; it is moved on.
         :param rows: how many are looked at.
         """
-        return self._purge.chunk(connection, state, older_than, place or Place(), rows=rows)
+        return self._purge.chunk(connection, state, older_than, place or PurgeCursor(), rows=rows)
 
     def purge_surplus(
         self, connection: sa.Connection, after: str = "", rows: int | None = None
@@ -184,11 +188,11 @@ def _detail(row: sa.Row[Any]) -> str:
     return "asked to stop" if row.state == JobState.PROCESSING.value else ""
 
 
-def _hint(row: sa.Row[Any]) -> Hint | None:
+def _notification(row: sa.Row[Any]) -> Notification | None:
     """What servers are to hear of a job that was changed."""
     match row.state:
         case JobState.ENQUEUED.value:
-            return Hint(Topic.JOB, row.queue, row.priority)
+            return Notification(Topic.JOB, row.queue, row.priority)
         case JobState.PROCESSING.value:
-            return Hint(Topic.CANCEL)
+            return Notification(Topic.CANCEL)
     return None

@@ -16,7 +16,7 @@ class Outcome(enum.StrEnum):
     FAILED = "Failed"
     CANCELLED = "Cancelled"
     LOST = "Lost"
-    HANDED_BACK = "HandedBack"
+    RELEASED = "HandedBack"
 
 
 class Success(NamedTuple):
@@ -31,7 +31,7 @@ class Success(NamedTuple):
     waited: float
 
 
-class Setback(NamedTuple):
+class Failure(NamedTuple):
     """A run that failed or was cancelled."""
 
     id: int
@@ -57,8 +57,8 @@ class Setback(NamedTuple):
         return f"{self.error_type}: {first[0]}" if first else self.error_type
 
 
-def state_after(run: Setback) -> str:
+def state_after(run: Failure) -> str:
     """The stored state that a job goes to when its run did not succeed."""
-    if run.retry_in is not None or run.outcome is Outcome.HANDED_BACK:
+    if run.retry_in is not None or run.outcome is Outcome.RELEASED:
         return "Enqueued"
     return "Deleted" if run.outcome is Outcome.CANCELLED else "Failed"

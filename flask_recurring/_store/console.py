@@ -15,7 +15,7 @@ import msgspec
 import sqlalchemy as sa
 
 from .database import Database
-from .records import Entry
+from .records import ConsoleRow
 from .types import is_id
 
 ROW_LINES = 100
@@ -34,7 +34,7 @@ class NewLine(NamedTuple):
     level: str | None
 
 
-def lines_entry(job_id: int, claim: int, seq: int, lines: Sequence[NewLine]) -> Entry:
+def lines_row(job_id: int, claim: int, seq: int, lines: Sequence[NewLine]) -> ConsoleRow:
     """The row of lines that were written one after the other, the first numbered ``seq``."""
     first = lines[0]
     more = None
@@ -48,10 +48,12 @@ def lines_entry(job_id: int, claim: int, seq: int, lines: Sequence[NewLine]) -> 
                 for moment, text, color, level in lines[1:]
             ]
         ).decode()
-    return Entry(job_id, claim, seq, first.moment, first.text, first.color, first.level, None, more)
+    return ConsoleRow(
+        job_id, claim, seq, first.moment, first.text, first.color, first.level, None, more
+    )
 
 
-def entry_lines(entry: Entry) -> Iterator[NewLine]:
+def row_lines(entry: ConsoleRow) -> Iterator[NewLine]:
     """The lines of a row that is to be written."""
     yield NewLine(entry.moment, entry.text, entry.color, entry.level)
     for after, text, color, level in _unpacked(entry.more):

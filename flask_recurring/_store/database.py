@@ -18,9 +18,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from ..errors import ConfigurationError
+from .dedicated import DedicatedConnection
 from .driver import Driver
 from .engine import AUTOCOMMIT, INHERITED, beside, in_memory
-from .link import Link
 from .migrations import complete, migrate
 from .pool import Pool
 from .postgresql import PostgreSQL
@@ -68,7 +68,7 @@ class Database:
         ).execution_options(isolation_level=AUTOCOMMIT)
         self._opening = threading.local()
         sa.event.listen(self._link_engine, "connect", self._reached, insert=True)
-        self._links: WeakSet[Link] = WeakSet()
+        self._dedicated: WeakSet[DedicatedConnection] = WeakSet()
         self.codec: str | None = None
         """Python's codec for the text that the database can hold; None if that is all there is.
         Known once the tables are prepared."""
@@ -133,9 +133,9 @@ class Database:
         with Visit(self, timeout).going_on():
             yield
 
-    def lend(self) -> AbstractContextManager[Any]:
+    def borrow(self) -> AbstractContextManager[Any]:
         """The same as the driver knows it, for one statement: see ``Pool.lend``."""
-        return self._pool.lend()
+        return self._pool.borrow()
 
     def rest(self) -> None:
         """Give the connection of a visit back, if one goes on here, until it reads again."""
@@ -174,11 +174,11 @@ class Database:
         dialect = postgresql if self.driver.name == "postgresql" else sqlite
         return dialect.insert(table)
 
-    def link(self, role: str) -> Link:
+    def dedicated(self, role: str) -> DedicatedConnection:
         """A connection of the server's own, opened when it is first used."""
-        link = Link(self, role)
-        self._links.add(link)
-        return link
+        dedicated = DedicatedConnection(self, role)
+        self._dedicated.add(dedicated)
+        return dedicated
 
     def open(
         self, role: str, reached: Callable[[Any], None] = lambda driver: None
@@ -202,8 +202,8 @@ class Database:
 
     def after_fork(self) -> None:
         """Forget, in a child process, the connections and locks that belong to the parent."""
-        for link in list(self._links):
-            link.after_fork()
+        for dedicated in list(self._dedicated):
+            dedicated.after_fork()
         for engine in (self.bare_engine, self._link_engine, self.engine):
             # What a database in memory holds was copied with the process, and nobody shares it.
             if not in_memory(engine.url):

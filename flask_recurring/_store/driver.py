@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from .claim import LOST_LIMIT, Claimed, Lane, Survey
-from .completion import Setback, Success
-from .notification import Hint
-from .records import Accepted, Due, Entry, NewJob, Tally
+from .claim import LOST_LIMIT, Claimed, Lane, LaneDiscovery
+from .completion import Failure, Success
+from .notification import Notification
+from .records import Accepted, ConsoleRow, NewJob, Tally, TickWrite
 from .spool import Chunk
 
 
@@ -87,13 +87,15 @@ class Driver(Protocol):
 
     # -- jobs
 
-    def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
+    def insert(
+        self, connection: sa.Connection, job: NewJob, notification: Notification | None
+    ) -> Any:
         """Write one job, with a hint if it is due; None if its key is taken already.
 
         The row is ``(id, created_at, run_at)``, its times in microseconds since 1970.
         """
 
-    def insert_over(self, lent: Any, job: NewJob, hint: Hint | None) -> Any:
+    def insert_over(self, borrowed: Any, job: NewJob, notification: Notification | None) -> Any:
         """As ``insert``, over a connection that ``Database.lend`` gave."""
 
     def insert_many(self, connection: sa.Connection, chunk: Chunk) -> list[int]:
@@ -103,13 +105,13 @@ class Driver(Protocol):
         driver than this package's.
         """
 
-    def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
+    def write_ticks(self, connection: sa.Connection, due: Sequence[TickWrite]) -> None:
         """Write each tick and its job, unless the tick exists, and move its recurring job on.
 
         Those of one recurring job follow one another, oldest first.
         """
 
-    def survey(self, connection: sa.Connection) -> Survey:
+    def discover_lanes(self, connection: sa.Connection) -> LaneDiscovery:
         """All lanes in which jobs wait, without reading the jobs."""
 
     def claim(
@@ -127,18 +129,18 @@ class Driver(Protocol):
         :param lost_below: take only jobs that have lost fewer servers than that.
         """
 
-    def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
+    def release(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
         """Put claimed jobs that did not begin, as (id, claim), back as if never taken.
 
         One that was deleted meanwhile is marked so instead. Returns how many were still held.
         """
 
-    def settle(
+    def complete(
         self,
         connection: sa.Connection,
         successes: Sequence[Success],
-        setbacks: Sequence[Setback],
-        entries: Sequence[Entry],
+        failures: Sequence[Failure],
+        entries: Sequence[ConsoleRow],
         tallies: Iterable[Tally],
         server_id: int,
     ) -> Accepted:
@@ -149,13 +151,13 @@ class Driver(Protocol):
 
     # -- hints
 
-    def announce(self, connection: sa.Connection, hint: Hint) -> None:
+    def notify(self, connection: sa.Connection, notification: Notification) -> None:
         """Send a hint to other processes; at once, or with the transaction if one is open."""
 
     def listen(self, connection: sa.Connection) -> None:
         """Begin to hear hints on this connection."""
 
-    def hear(self, connection: sa.Connection, timeout: float) -> list[Hint]:
+    def receive(self, connection: sa.Connection, timeout: float) -> list[Notification]:
         """Wait up to ``timeout`` seconds for hints."""
 
     # -- signs of life
@@ -171,5 +173,5 @@ class Driver(Protocol):
     def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
         """Those of the given that belong to a process that certainly lives no more."""
 
-    def release(self) -> None:
+    def end_liveness(self) -> None:
         """Give up the sign of life, at an orderly stop."""

@@ -12,10 +12,10 @@ from .._arguments import read_arguments
 from ..errors import ArgumentError
 from ..job import Job, JobState
 from .database import Database
-from .failure import Failure, StoreUnavailable
+from .errors import ErrorKind, StoreUnavailable
 from .keys import Keys
 from .listing import Listing, read
-from .notification import Hint
+from .notification import Notification
 from .records import NewJob
 from .spool import Spool
 from .text import first_unfit, fitted
@@ -25,10 +25,10 @@ from .types import now
 class Insertion:
     """Writes to the job table."""
 
-    def __init__(self, database: Database, tell: Callable[[Hint], None]) -> None:
+    def __init__(self, database: Database, notify: Callable[[Notification], None]) -> None:
         self._database = database
         self._job = database.tables.job
-        self._tell = tell
+        self._notify = notify
         self._listing = Listing(database)
         self._keys = Keys(self._job, self._listing.select)
 
@@ -39,22 +39,22 @@ class Insertion:
         """
         if self._database.codec is not None:
             job = fitting(job, self._database.codec)
-        hint = job.hint
+        notification = job.notification
         row = None
         while row is None:
             try:
-                with self._database.lend() as lent:
-                    row = self._database.driver.insert_over(lent, job, hint)
+                with self._database.borrow() as borrowed:
+                    row = self._database.driver.insert_over(borrowed, job, notification)
             except StoreUnavailable as error:
                 # An application's connection may be serializable, and then not even a taken key
                 # is told as such at once. Each time another one has got on.
-                if error.failure is not Failure.CONFLICT:
+                if error.failure is not ErrorKind.CONFLICT:
                     raise
                 continue
             if row is None and (found := self._holder(job)) is not None:
                 return found
-        if hint is not None:
-            self._tell(hint)
+        if notification is not None:
+            self._notify(notification)
         return written(self._database, job, row)
 
     def insert_many(self, jobs: Iterable[NewJob]) -> list[int]:
@@ -65,7 +65,7 @@ class Insertion:
                 return []
             with self._database.begin() as connection:
                 ids = self.write_many(connection, spool)
-            self.tell(spool.hints)
+            self.notify(spool.notifications)
             return ids
 
     def write(self, connection: sa.Connection, job: NewJob) -> Job:
@@ -73,8 +73,8 @@ class Insertion:
         if self._database.carried_codec is not None:
             job = fitting(job, self._database.carried_codec)
         new = self._insert_by(connection.execute, job)
-        if (hint := job.hint) is not None:
-            self._announce(connection, [hint])
+        if (notification := job.notification) is not None:
+            self._announce(connection, [notification])
         return new
 
     def write_many(self, connection: sa.Connection, spool: Spool) -> list[int]:
@@ -82,21 +82,21 @@ class Insertion:
         ids: list[int] = []
         for chunk in spool:
             ids += self._database.driver.insert_many(connection, chunk)
-        self._announce(connection, spool.hints)
+        self._announce(connection, spool.notifications)
         return ids
 
-    def tell(self, hints: Iterable[Hint]) -> None:
+    def notify(self, notifications: Iterable[Notification]) -> None:
         """Say inside this process that jobs were written by a transaction that has committed."""
-        for hint in hints:
-            self._tell(hint)
+        for notification in notifications:
+            self._notify(notification)
 
-    def _announce(self, connection: sa.Connection, hints: Iterable[Hint]) -> None:
+    def _announce(self, connection: sa.Connection, notifications: Iterable[Notification]) -> None:
         # PostgreSQL can't prepare a transaction that has notified. Others then find the jobs when
         # they look the next time.
         if isinstance(connection.get_transaction(), sa.TwoPhaseTransaction):
             return
-        for hint in hints:
-            self._database.driver.announce(connection, hint)
+        for notification in notifications:
+            self._database.driver.notify(connection, notification)
 
     def _insert_by(self, execute: Callable[[sa.Executable], sa.Result[Any]], job: NewJob) -> Job:
         while True:

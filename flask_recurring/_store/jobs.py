@@ -8,12 +8,12 @@ from collections.abc import Callable
 import sqlalchemy as sa
 
 from ..job import Attempt, Job, JobState
-from .capped_count import Count
+from .capped_count import CappedCount
 from .commands import JobCommands
 from .database import Database
 from .insertion import Insertion
 from .listing import LOOK, read
-from .notification import Hint
+from .notification import Notification
 from .page import Cursor, Page
 from .text import is_storable
 from .types import is_id
@@ -22,9 +22,9 @@ from .types import is_id
 class Jobs(Insertion, JobCommands):
     """The job table and what hangs on it."""
 
-    def __init__(self, database: Database, tell: Callable[[Hint], None]) -> None:
-        Insertion.__init__(self, database, tell)
-        JobCommands.__init__(self, database, tell)
+    def __init__(self, database: Database, notify: Callable[[Notification], None]) -> None:
+        Insertion.__init__(self, database, notify)
+        JobCommands.__init__(self, database, notify)
 
     # -- reading
 
@@ -91,7 +91,7 @@ class Jobs(Insertion, JobCommands):
             return Page(items, older=last, newer=first if more else end, cut=cut)
         return Page(items, older=last if more else end, newer=first if before else None, cut=cut)
 
-    def counts(self) -> dict[JobState, Count]:
+    def counts(self) -> dict[JobState, CappedCount]:
         """How many jobs are in each state, counted up to a cap."""
         with self._database.connect() as connection:
             return self._listing.counts(connection)

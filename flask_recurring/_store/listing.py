@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from .._arguments import read_arguments
 from ..job import Job, JobState
-from .capped_count import CAP, Count
-from .chunks import pieces
+from .capped_count import CAP, CappedCount
+from .chunks import chunked
 from .database import Database
 from .page import Cursor
 from .types import now
@@ -192,7 +192,7 @@ class Listing:
         """
         ends: list[tuple[Any, ...]] = []
         share = max(1, look // max(1, len(walks)))
-        for some in pieces(walks, LANES_AT_ONCE):
+        for some in chunked(walks, LANES_AT_ONCE):
             branches = [
                 sa.select(sa.literal(number).label("walk"), *way.key)
                 .where(*walk)
@@ -219,7 +219,7 @@ class Listing:
         statement = sa.select(*way.key).order_by(*way.order(way.key)).limit(limit)
         if len(walks) == 1:
             return list(connection.execute(statement.where(*walks[0])))
-        for some in pieces(walks, LANES_AT_ONCE):
+        for some in chunked(walks, LANES_AT_ONCE):
             branches = [statement.where(*walk).subquery() for walk in some]
             merged = sa.union_all(*(sa.select(branch) for branch in branches)).subquery()
             by_key = [merged.c[column.name] for column in way.key]
@@ -227,7 +227,7 @@ class Listing:
         rows.sort(key=tuple, reverse=not way.ascending)
         return rows[:limit]
 
-    def counts(self, connection: sa.Connection) -> dict[JobState, Count]:
+    def counts(self, connection: sa.Connection) -> dict[JobState, CappedCount]:
         """How many jobs are in each state, each counted up to the cap."""
         job = self._job.c
         one = sa.select(sa.literal(1))
@@ -251,7 +251,7 @@ class Listing:
             for state in WAITING_STATES
         ]
         found = dict.fromkeys(JobState, 0)
-        for some in pieces(parts, 2 * LANES_AT_ONCE):
+        for some in chunked(parts, 2 * LANES_AT_ONCE):
             counted = [
                 sa.select(sa.func.count())
                 .select_from(part.limit(CAP + 1).subquery())
@@ -261,13 +261,13 @@ class Listing:
             numbers = connection.execute(sa.select(*counted)).one()
             for (state, _), number in zip(some, numbers, strict=True):
                 found[state] += number
-        return {state: Count.of(number) for state, number in found.items()}
+        return {state: CappedCount.of(number) for state, number in found.items()}
 
     def _lanes(self, connection: sa.Connection, queue: str | None) -> list[tuple[str, int]]:
-        survey = self._database.driver.survey(connection)
+        discover_lanes = self._database.driver.discover_lanes(connection)
         return [
             (lane.queue, lane.priority)
-            for lane in survey.lanes
+            for lane in discover_lanes.lanes
             if queue is None or lane.queue == queue
         ]
 

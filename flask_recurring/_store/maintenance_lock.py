@@ -8,7 +8,7 @@ from .database import Database
 from .types import now
 
 
-class Chores:
+class MaintenanceLocks:
     """The chore table."""
 
     def __init__(self, database: Database) -> None:

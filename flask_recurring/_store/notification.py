@@ -26,7 +26,7 @@ class Topic(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Hint:
+class Notification:
     topic: Topic
     queue: str = ""
     priority: int = 0
@@ -35,7 +35,7 @@ class Hint:
         return f"{self.topic} {self.priority} {self.queue}"
 
     @classmethod
-    def decode(cls, text: str) -> Hint:
+    def decode(cls, text: str) -> Notification:
         """Read a hint; whatever can't be read is a hint that anything may have changed."""
         try:
             topic, priority, queue = text.split(" ", 2)

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from .engine import AUTOCOMMIT, COMMITS
-from .failure import Failure, for_callers
+from .errors import ErrorKind, for_callers
 
 SEEN = "flask_recurring.seen"
 """Key, in a pooled connection's info, of the moment it was first used."""
@@ -47,8 +47,8 @@ class Pool:
             try:
                 yield connection
             except sa.exc.DBAPIError as error:
-                failure = Failure.of(error)
-                self._heed(failure, connection.invalidate)
+                failure = ErrorKind.of(error)
+                self._handle(failure, connection.invalidate)
                 instead = for_callers(error, failure)
                 if instead is None:
                     raise
@@ -69,7 +69,7 @@ class Pool:
         return connection
 
     @contextmanager
-    def lend(self) -> Iterator[Any]:
+    def borrow(self) -> Iterator[Any]:
         """A connection as the driver knows it.
 
         For the one statement of an ``enqueue``, for which SQLAlchemy's own ``Connection`` takes a
@@ -79,25 +79,25 @@ class Pool:
             with self.connect() as connection:
                 yield connection.connection.dbapi_connection
             return
-        loan = self._borrow()
+        borrowed = self._borrow()
         try:
-            yield loan.dbapi_connection
+            yield borrowed.dbapi_connection
         except self._driver_error as error:
-            raise self._known(error, loan.dbapi_connection, loan.invalidate) from error
+            raise self._known(error, borrowed.dbapi_connection, borrowed.invalidate) from error
         finally:
-            loan.close()
+            borrowed.close()
 
     def _borrow(self) -> sa.PoolProxiedConnection:
         pool = self.engine.pool
         try:
-            loan = pool.connect()
-            while self._outdated(loan.info):
-                loan.invalidate()
-                loan.close()
-                loan = pool.connect()
+            borrowed = pool.connect()
+            while self._outdated(borrowed.info):
+                borrowed.invalidate()
+                borrowed.close()
+                borrowed = pool.connect()
         except (self._driver_error, sa.exc.TimeoutError) as error:
             raise _not_connected(error) from error
-        return loan
+        return borrowed
 
     def _outdated(self, info: dict[Any, Any]) -> bool:
         """True for a connection that is older than a refusal to write: it is not asked for one."""
@@ -112,21 +112,21 @@ class Pool:
         """
         dialect = self.engine.dialect
         lost = dialect.is_disconnect(error, driver, None)  # type: ignore[arg-type]
-        failure = Failure.UNREACHABLE if lost else Failure.of(error)
-        self._heed(failure, invalidate)
+        failure = ErrorKind.UNREACHABLE if lost else ErrorKind.of(error)
+        self._handle(failure, invalidate)
         return for_callers(error, failure) or sa.exc.DBAPIError.instance(
             "", (), error, self._driver_error
         )
 
-    def _heed(self, failure: Failure, invalidate: Callable[[], None]) -> None:
+    def _handle(self, failure: ErrorKind, invalidate: Callable[[], None]) -> None:
         """Do with the connection, and with others like it, what the failure asks for."""
-        if failure is Failure.READ_ONLY:
+        if failure is ErrorKind.READ_ONLY:
             self._refused_at = time.monotonic()
-        if failure in (Failure.READ_ONLY, Failure.UNREACHABLE):
+        if failure in (ErrorKind.READ_ONLY, ErrorKind.UNREACHABLE):
             with suppress(Exception):
                 invalidate()
 
 
 def _not_connected(error: Exception) -> Exception:
     """What callers get when there is no connection to be had, for whatever reason."""
-    return for_callers(error) or for_callers(error, Failure.UNREACHABLE) or error
+    return for_callers(error) or for_callers(error, ErrorKind.UNREACHABLE) or error

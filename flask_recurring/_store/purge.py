@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..job import JobState
-from .chunks import pieces
+from .chunks import chunked
 from .database import Database
 from .types import now
 
@@ -32,7 +32,7 @@ SURVEYED = 5_000
 
 
 @dataclass(slots=True)
-class Place:
+class PurgeCursor:
     """How far a walk through finished jobs has come: those before it are gone, or are kept."""
 
     at: datetime | None = None
@@ -52,7 +52,7 @@ class Purge:
         connection: sa.Connection,
         state: JobState,
         older_than: timedelta,
-        place: Place,
+        place: PurgeCursor,
         note: Callable[[sa.Connection, int], None] | None = None,
         rows: int | None = None,
     ) -> tuple[int, bool]:
@@ -148,7 +148,7 @@ class Purge:
         recurring = self._recurring.c
         return {
             id
-            for some in pieces(ids, IDS)
+            for some in chunked(ids, IDS)
             for id in connection.execute(
                 sa.select(recurring.id).where(recurring.id.in_(some), recurring.keep.is_not(None))
             ).scalars()
@@ -202,7 +202,7 @@ class Purge:
         """Those recurring jobs of which no later success is there than these."""
         recurring, job = self._recurring.c, self._job.c
         found: list[str] = []
-        for ids in pieces(sorted(newest), IDS):
+        for ids in chunked(sorted(newest), IDS):
             last = (
                 sa.select(job.id)
                 .where(job.recurring_id == recurring.id, job.state == JobState.SUCCEEDED.value)

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from .audit import APPLICATION, entry
 from .database import Database
-from .notification import Hint, Topic
+from .notification import Notification, Topic
 from .types import now
 
 
@@ -47,4 +47,4 @@ class Queues:
         with self._database.begin() as connection:
             connection.execute(statement)
             connection.execute(entry(self._database.tables.audit, actor, action, name))
-            self._database.driver.announce(connection, Hint(Topic.ANY))
+            self._database.driver.notify(connection, Notification(Topic.ANY))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from .notification import Hint, Topic
+from .notification import Notification, Topic
 
 SOON = 2.0
 """Seconds: a job that is due later than this is found by the next poll in time, without a hint."""
@@ -33,7 +33,7 @@ class NewJob(NamedTuple):
         return self[4:] == (None, 0.0, None, None, None, None, False)
 
     @property
-    def hint(self) -> Hint | None:
+    def notification(self) -> Notification | None:
         """The hint that it is worth: none if it runs so much later that polls will find it."""
         wait = self.delay
         if self.run_at is not None:
@@ -42,10 +42,10 @@ class NewJob(NamedTuple):
         if wait > SOON:
             return None
         topic = Topic.LATER if wait > 0 else Topic.TICK if self.due is not None else Topic.JOB
-        return Hint(topic, self.queue, self.priority)
+        return Notification(topic, self.queue, self.priority)
 
 
-class Due(NamedTuple):
+class TickWrite(NamedTuple):
     """One tick, what becomes of it, and when its recurring job is due after it."""
 
     recurring_id: str
@@ -66,7 +66,7 @@ class Due(NamedTuple):
     """Whether the job waits for the end of another."""
 
 
-class Entry(NamedTuple):
+class ConsoleRow(NamedTuple):
     """One console row: lines that came together, or with ``progress`` a bar whose last value wins.
 
     The first line stands in the row itself, those after it in ``more``; ``console`` packs them.
@@ -99,5 +99,5 @@ class Accepted(NamedTuple):
     """Which of the runs that were given back still belonged to this server."""
 
     successes: int
-    setbacks: set[int]
+    failures: set[int]
     """Ids of the jobs whose setback was written."""

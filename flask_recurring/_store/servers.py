@@ -99,7 +99,7 @@ class Servers:
         self._server = database.tables.server
         self._lost_jobs = LostJobs(database)
 
-    def sign_on(self, connection: sa.Connection, new: NewServer) -> int:
+    def register(self, connection: sa.Connection, new: NewServer) -> int:
         """Write a server's row and return its id."""
         statement = (
             sa.insert(self._server)
@@ -123,10 +123,10 @@ class Servers:
         # All or nothing: a row of which nobody heard would be that of a server that never was.
         with self._database.driver.transaction(connection):
             server_id = connection.execute(statement).scalar_one()
-            self.beat(connection, server_id, busy=0, lease=new.lease)
+            self.heartbeat(connection, server_id, busy=0, lease=new.lease)
         return int(server_id)
 
-    def beat(
+    def heartbeat(
         self,
         connection: sa.Connection,
         server_id: int,
@@ -163,7 +163,7 @@ class Servers:
                 .values(manifest=manifest)
             )
 
-    def sign_off(self, connection: sa.Connection, server_id: int) -> None:
+    def deregister(self, connection: sa.Connection, server_id: int) -> None:
         """Say that the server has stopped in order and holds no job."""
         with self._database.driver.writing(connection):
             connection.execute(
@@ -171,7 +171,7 @@ class Servers:
                 .where(self._server.c.id == server_id)
                 .values(stopped_at=now(), busy=0)
             )
-        self._database.driver.release()
+        self._database.driver.end_liveness()
 
     def others(self, connection: sa.Connection, server_id: int, lease: Lease) -> Others:
         """How many other servers are live, and which of them are dead.
@@ -198,7 +198,7 @@ class Servers:
         """Deregister dead servers and let their jobs run again: a chunk, see ``more``."""
         return self._lost_jobs.take_back(connection, dead)
 
-    def strays(self, connection: sa.Connection) -> list[int]:
+    def leaked(self, connection: sa.Connection) -> list[int]:
         """Ids of servers that have stopped and yet hold jobs: a claim crossed the sign-off."""
         job = self._database.tables.job.c
         return list(

@@ -11,9 +11,9 @@ from sqlalchemy.orm import Session, SessionTransaction
 from ..errors import ConfigurationError
 from ..job import Job
 from .database import Database
-from .failure import StoreUnavailable
+from .errors import StoreUnavailable
 from .insertion import Insertion, fitting
-from .notification import Hint
+from .notification import Notification
 from .records import NewJob
 from .spool import Spool
 from .sqlite.savepoints import begin_at_savepoints, may_escape
@@ -47,8 +47,8 @@ class SessionJobs:
         :raises StoreUnavailable: the tables are not there, and can't be made now.
         """
         new = self._jobs.write(self._connection(), job)
-        if (hint := job.hint) is not None:
-            self._tell_at_commit([hint])
+        if (notification := job.notification) is not None:
+            self._tell_at_commit([notification])
         return new
 
     def write_many(self, jobs: Iterable[NewJob]) -> list[int]:
@@ -61,7 +61,7 @@ class SessionJobs:
                 return []
             # Not before: whoever made the jobs may have ended the session's transaction meanwhile.
             ids = self._jobs.write_many(self._connection(), spool)
-            self._tell_at_commit(spool.hints)
+            self._tell_at_commit(spool.notifications)
             return ids
 
     def _connection(self) -> sa.Connection:
@@ -80,9 +80,9 @@ class SessionJobs:
             self._database.prepare()
         return connection
 
-    def _tell_at_commit(self, hints: Iterable[Hint]) -> None:
+    def _tell_at_commit(self, notifications: Iterable[Notification]) -> None:
         """Other processes hear of it from the database when it commits; this one, from here."""
-        Pending.of(self._session).add(self._session, self._jobs, hints)
+        Pending.of(self._session).add(self._session, self._jobs, notifications)
 
     def _check_same_database(self, engine: sa.Engine) -> None:
         mine, theirs = self._database.engine.url, engine.url
@@ -120,7 +120,7 @@ class Pending:
     """
 
     def __init__(self, session: Session) -> None:
-        self._levels: dict[SessionTransaction, set[tuple[Insertion, Hint]]] = {}
+        self._levels: dict[SessionTransaction, set[tuple[Insertion, Notification]]] = {}
         sa.event.listen(session, "after_commit", self._committed)
         sa.event.listen(session, "after_transaction_end", self._ended)
 
@@ -132,9 +132,11 @@ class Pending:
             session.info[PENDING] = pending = cls(session)
         return pending
 
-    def add(self, session: Session, jobs: Insertion, hints: Iterable[Hint]) -> None:
+    def add(self, session: Session, jobs: Insertion, notifications: Iterable[Notification]) -> None:
         """Note what was written at the present level of the session's transaction."""
-        self._levels.setdefault(_level(session), set()).update((jobs, hint) for hint in hints)
+        self._levels.setdefault(_level(session), set()).update(
+            (jobs, notification) for notification in notifications
+        )
 
     def _committed(self, session: Session) -> None:
         # Called before the level ends, for savepoints too.
@@ -146,8 +148,8 @@ class Pending:
         if above is not None:
             self._levels.setdefault(above, set()).update(noted)
             return
-        for jobs, hint in noted:
-            jobs.tell([hint])
+        for jobs, notification in noted:
+            jobs.notify([notification])
 
     def _ended(self, session: Session, level: SessionTransaction) -> None:
         self._levels.pop(level, None)

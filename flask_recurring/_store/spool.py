@@ -17,7 +17,7 @@ from typing import Self
 
 import msgspec
 
-from .notification import Hint
+from .notification import Notification
 from .records import NewJob
 
 CHUNK = 5_000
@@ -33,7 +33,7 @@ MEMORY = 8 * 1024 * 1024
 class Chunk:
     """Some new jobs, as objects or as JSON: the one is made of the other when it is asked for."""
 
-    __slots__ = ("_jobs", "_packed", "hints", "keyed", "timed")
+    __slots__ = ("_jobs", "_packed", "keyed", "notifications", "timed")
 
     def __init__(self, jobs: Sequence[NewJob]) -> None:
         self._jobs: Sequence[NewJob] | None = jobs
@@ -44,7 +44,7 @@ class Chunk:
         """True if some of them have a key."""
         self.timed = any(kind.run_at is not None or kind.due is not None for kind in kinds)
         """True if some of them name a time."""
-        self.hints = {hint for kind in kinds if (hint := kind.hint) is not None}
+        self.notifications = {found for kind in kinds if (found := kind.notification) is not None}
         """The hints that they are worth, each once."""
 
     @property
@@ -71,7 +71,7 @@ class Spool:
     """Reads all jobs when it is made, and gives them back in chunks."""
 
     def __init__(self, jobs: Iterable[NewJob]) -> None:
-        self.hints: set[Hint] = set()
+        self.notifications: set[Notification] = set()
         """The hints that the jobs are worth, each once."""
         # The last chunk, which for most calls is the first too, stays as it is. Of the others the
         # content is in the file.
@@ -84,7 +84,7 @@ class Spool:
                     self._file.write(self._last.packed + b"\n")
                     self._filed.append(self._last.holding(None))
                 self._last = Chunk(some)
-                self.hints |= self._last.hints
+                self.notifications |= self._last.notifications
         except BaseException:
             self._file.close()
             raise

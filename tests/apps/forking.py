@@ -147,7 +147,7 @@ def view(url: str) -> int:
     return int(app.test_client().get("/").text)
 
 
-def lent(url: str) -> int:
+def borrowed(url: str) -> int:
     """A connection of the pool is in use, here and by another thread, while the process forks."""
     with create_app(url).app_context():
         database = scheduler.binding.store.database
@@ -223,7 +223,7 @@ def holders(binding: Binding) -> list[object]:
 
 
 if __name__ == "__main__":
-    scenarios = [preloaded, shared, view, lent, locked]
+    scenarios = [preloaded, shared, view, borrowed, locked]
     if sys.argv[1].startswith("postgresql"):
         # SQLite's library has locks of its own, which a server's threads may hold at that moment.
         scenarios.append(job)

@@ -177,8 +177,8 @@ def test_log_that_raises_ends_no_thread_and_the_line_is_told_all_the_same(
         binding_of(app).stop_server()
 
     assert not server.running
-    told = capfd.readouterr().err.splitlines()
-    (line,) = [line for line in told if f"Job {jobs[0].id} (" in line]
+    notified = capfd.readouterr().err.splitlines()
+    (line,) = [line for line in notified if f"Job {jobs[0].id} (" in line]
     assert "attempt 1: ValueError: no (to log this raised " in line
     assert reason in line
 
@@ -376,7 +376,7 @@ def test_job_whose_thread_died_at_its_end_has_failed(
     app = apps.make(scheduler, sqlite_url, workers=1)
     server = apps.start(app)
     completer = server._completer
-    take, strikes = completer.set_back, [Struck(), Struck()]
+    take, strikes = completer.fail, [Struck(), Struck()]
 
     def strikes_twice(run: Any) -> None:
         if strikes:

@@ -68,19 +68,19 @@ def test_no_more_is_taken_while_the_ends_of_many_jobs_are_not_written(
     with app.app_context():
         scheduler.enqueue_many(work.call() for _ in range(9_000))
     driver = store_of(app).database.driver
-    settle = driver.settle
+    complete = driver.complete
     go_on = threading.Event()
 
     def held_settle(*given: Any) -> Accepted:
         assert go_on.wait(60)
-        return settle(*given)
+        return complete(*given)
 
     monkeypatch.setattr(driver, "settle", held_settle)
     server = apps.start(app)
-    stock = server._stock
+    buffer = server._buffer
     try:
-        wait_for(lambda: not stock.busy and stock.held and stock.room() == 0)
-        assert UNWRITTEN < len(stock.held) <= UNWRITTEN + MOST + stock.threads
+        wait_for(lambda: not buffer.busy and buffer.held and buffer.room() == 0)
+        assert UNWRITTEN < len(buffer.held) <= UNWRITTEN + MOST + buffer.threads
     finally:
         go_on.set()
     wait_for(lambda: store_of(app).jobs.counts()[JobState.SUCCEEDED].value == 9_000, timeout=60)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from flask_recurring import JobContext, JobState, Scheduler
 from flask_recurring._server import server as serving
-from flask_recurring._server.maintenance_loop import Control
+from flask_recurring._server.maintenance_loop import MaintenanceLoop
 from flask_recurring._store import Database, Store, create_engine
 from tests.applications import (
     Applications,
@@ -23,7 +23,7 @@ from tests.applications import (
     store_of,
     wait_for_job,
 )
-from tests.store.samples import new_job, set_back
+from tests.store.samples import fail, new_job
 from tests.store.worker import Worker
 from tests.waiting import wait_for
 
@@ -49,8 +49,8 @@ def dead_with_a_job(store: Store, url: str) -> int:
     worker.close()
     database.close()
     database.bare_engine.dispose()
-    set_back(store, server.beat_at, 60, server.id == worker.id)
-    set_back(store, server.overdue_at, 60, server.id == worker.id)
+    fail(store, server.beat_at, 60, server.id == worker.id)
+    fail(store, server.overdue_at, 60, server.id == worker.id)
     return job.id
 
 
@@ -84,7 +84,7 @@ def test_one_duty_that_fails_again_and_again_keeps_no_dead_server_from_being_fou
     assert failures.acquire(timeout=10), "it goes on failing"
 
 
-class Duty:
+class PeriodicTask:
     """Counts how often it is performed, and on which connections."""
 
     def __init__(self, name: str, error: Exception | None = None) -> None:
@@ -106,8 +106,8 @@ def test_a_duty_that_fails_leaves_its_loop_and_its_connection_to_the_others(
     apps: Applications, database_url: str
 ) -> None:
     store = store_of(apps.make(Scheduler(), database_url))
-    good, bad = Duty("good"), Duty("bad", ValueError("it is broken"))
-    loop = Control(store.database.link("test"), [bad, good])
+    good, bad = PeriodicTask("good"), PeriodicTask("bad", ValueError("it is broken"))
+    loop = MaintenanceLoop(store.database.dedicated("test"), [bad, good])
     thread = threading.Thread(target=loop.run)
     thread.start()
     wait_for(lambda: bad.count >= 4 and good.count >= 10)

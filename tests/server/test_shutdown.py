@@ -201,7 +201,7 @@ def test_run_that_never_looked_and_came_to_its_end_has_succeeded(
     job = work.enqueue()
     wait_for_job(app, job, JobState.PROCESSING)
     stopping = in_background(lambda: one.stop(0.0, last_word=20.0))
-    (run,) = one._stock.runs()
+    (run,) = one._buffer.runs()
     wait_for(lambda: run.context._reason is not None)
 
     asked.set()

@@ -12,7 +12,7 @@ from flask import Flask
 
 from flask_recurring import Job, JobContext, JobState, Scheduler
 from flask_recurring._server.clock import Clock
-from flask_recurring._server.maintenance_loop import Control
+from flask_recurring._server.maintenance_loop import MaintenanceLoop
 from flask_recurring._server.ticker import Ticker
 from tests.applications import Applications, store_of, wait_for_all, wait_for_job
 from tests.waiting import wait_for
@@ -262,7 +262,7 @@ def test_hint_that_comes_while_the_ticker_looks_is_heeded(
     app = apps.make(Scheduler(), sqlite_url)
     store = store_of(app)
     looks: list[int] = []
-    told = threading.Event()
+    notified = threading.Event()
 
     def tasks() -> list[str]:
         looks.append(len(looks))
@@ -275,17 +275,17 @@ def test_hint_that_comes_while_the_ticker_looks_is_heeded(
             super().set(now, moment_)
             if len(looks) == 1 and moment == "after it looked":
                 control.hasten(ticker)
-            told.set()
+            notified.set()
 
-    ticker = Ticker(store, Listening(), tasks=tasks, tell=None)
-    link = store.database.link("control")
-    control = Control(link, [ticker])
+    ticker = Ticker(store, Listening(), tasks=tasks, notify=None)
+    dedicated = store.database.dedicated("control")
+    control = MaintenanceLoop(dedicated, [ticker])
     thread = threading.Thread(target=control.run)
     thread.start()
-    assert told.wait(5)
+    assert notified.wait(5)
     wait_for(lambda: len(looks) == 2, message="a second look")
     control.stop()
     thread.join(5)
-    link.close()
+    dedicated.close()
 
     assert looks == [0, 1]

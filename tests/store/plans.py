@@ -143,12 +143,12 @@ class Watch:
         found: list[Plan] = []
         try:
             yield found
-            self.settle()
+            self.complete()
             found += self.found
         finally:
             self.driver.rollback()
 
-    def settle(self) -> None:
+    def complete(self) -> None:
         """Let the last statement come to its end: within a transaction, the next one ends it."""
         self.driver.execute("SELECT 1")
 

@@ -59,7 +59,7 @@ def write_rows(store: Store, table: sa.Table, rows: list[dict[str, Any]]) -> Non
         connection.execute(sa.insert(table), rows)
 
 
-def set_back(store: Store, column: sa.Column[Any], age: timedelta | float, *where: Any) -> None:
+def fail(store: Store, column: sa.Column[Any], age: timedelta | float, *where: Any) -> None:
     """Let a time in all rows, or in those that fit, be so long ago."""
     seconds = age.total_seconds() if isinstance(age, timedelta) else age
     with store.database.begin() as connection:

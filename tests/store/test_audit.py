@@ -11,12 +11,12 @@ import pytest
 import sqlalchemy as sa
 
 from flask_recurring._store import APPLICATION, Store, StoreUnusable
-from flask_recurring._store.audit import Entry, entry
+from flask_recurring._store.audit import ConsoleRow, entry
 from flask_recurring._store.commands import CHUNK
 from flask_recurring.job import JobState
 from tests.store.conftest import OpenStore
 from tests.store.race import race
-from tests.store.samples import definition, new_job, row_count, set_back
+from tests.store.samples import definition, fail, new_job, row_count
 
 DAY = timedelta(days=1)
 ENDS = [JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED]
@@ -68,7 +68,7 @@ def test_old_entries_are_forgotten(store: Store, connection: sa.Connection) -> N
     table = store.database.tables.audit
     for actor in ("old", "new"):
         record(store, actor, "act", "target")
-    set_back(store, table.c.at, timedelta(days=366), table.c.actor == "old")
+    fail(store, table.c.at, timedelta(days=366), table.c.actor == "old")
     assert not store.audit.expiry(timedelta(days=365)).delete_some(connection)
     assert [one.actor for one in store.audit.newest()] == ["new"]
 
@@ -85,7 +85,7 @@ class Acts:
         recurring.pause("c", "before")
         waiting, deleted, purged = (jobs.insert(new_job()).id for _ in range(3))
         jobs.delete_all([deleted, purged], "before")
-        set_back(store, store.database.tables.job.c.finished_at, 2 * DAY, job(store).id == purged)
+        fail(store, store.database.tables.job.c.finished_at, 2 * DAY, job(store).id == purged)
         self.all: dict[tuple[str, str], Callable[..., Any]] = {
             ("job.delete", str(waiting)): lambda **by: jobs.delete(waiting, **by),
             ("job.requeue", str(deleted)): lambda **by: jobs.requeue(deleted, **by),
@@ -215,7 +215,7 @@ def test_what_was_done_before_it_broke_off_is_in_the_audit(store: Store) -> None
     sa.event.remove(store.database.engine, "before_cursor_execute", break_off)
     deleted = [id for id in ids if state_of(store, id) is JobState.DELETED]
     assert deleted == ids[:CHUNK]
-    entries: list[Entry] = store.audit.newest(limit=2 * CHUNK)
+    entries: list[ConsoleRow] = store.audit.newest(limit=2 * CHUNK)
     assert [one.target for one in reversed(entries)] == [str(id) for id in deleted]
 
 

@@ -104,7 +104,7 @@ def test_only_tasks_that_the_server_knows(store: Store, worker: Worker, hire: Hi
 
 def test_a_server_that_has_stopped_gets_nothing(store: Store, worker: Worker, hire: Hire) -> None:
     store.jobs.insert(new_job())
-    store.servers.sign_off(worker.connection, worker.id)
+    store.servers.deregister(worker.connection, worker.id)
     assert worker.claim() == []
     unknown = hire()
     unknown.id += 1000
@@ -117,7 +117,7 @@ def test_each_claim_counts_and_none_is_ever_taken_off(store: Store, worker: Work
     for number in range(1, 6):
         run = worker.claim_one()
         assert (run.claim, run.attempt) == (number, 1)
-        assert worker.hand_back(run) == 1
+        assert worker.release(run) == 1
         back = fetch(store, job.id)
         assert (back.claim, back.attempt, back.state) == (number, 0, JobState.ENQUEUED)
         assert back.started_at is None
@@ -183,7 +183,7 @@ def test_queues_take_precedence_as_their_lanes_are_passed(store: Store, worker: 
     lanes = [Lane("fast", 5), Lane("slow", -5)]
     jobs = worker.claim(1, lanes)
     assert ids(jobs) == [fast.id]
-    worker.hand_back(*jobs)
+    worker.release(*jobs)
     assert ids(worker.claim(1, lanes[::-1])) == [slow.id]
 
 
@@ -232,7 +232,7 @@ def test_no_job_goes_to_two_servers(store: Store, open_store: OpenStore, hire: H
             idle = 0 if jobs else idle + 1
             claimed += jobs
             if len(claimed) % 2:
-                worker.settle([success(job) for job in jobs])
+                worker.complete([success(job) for job in jobs])
         return claimed
 
     claimed = [job for jobs in race(4, run) for job in jobs]
@@ -268,8 +268,8 @@ def test_a_claim_waits_for_nobody(store: Store, worker: Worker, hire: Hire) -> N
 def test_handing_back_restores_the_attempt(store: Store, worker: Worker) -> None:
     found = store.jobs.insert_many(new_job(run_at=MOMENT) for _ in range(3))
     jobs = worker.claim()
-    assert worker.hand_back(*jobs) == 3
-    assert worker.hand_back(*jobs) == 0
+    assert worker.release(*jobs) == 3
+    assert worker.release(*jobs) == 0
     assert store.jobs.claimed_by(worker.connection, worker.id) == []
     for id in found:
         job = fetch(store, id)
@@ -279,19 +279,19 @@ def test_handing_back_restores_the_attempt(store: Store, worker: Worker) -> None
     again = worker.claim()
     assert ids(again) == found
     assert {(job.claim, job.attempt) for job in again} == {(2, 1)}
-    assert worker.hand_back() == 0
+    assert worker.release() == 0
 
 
 def test_only_the_holder_of_the_claim_hands_back(store: Store, worker: Worker) -> None:
     job = store.jobs.insert(new_job())
     old = worker.claim_one()
-    worker.hand_back(old)
+    worker.release(old)
     new = worker.claim_one()
-    assert worker.hand_back(old) == 0
-    assert worker.hand_back(new._replace(claim=7)) == 0
+    assert worker.release(old) == 0
+    assert worker.release(new._replace(claim=7)) == 0
     assert fetch(store, job.id).state is JobState.PROCESSING
     assert worker.succeed(new) == 1
-    assert worker.hand_back(new) == 0
+    assert worker.release(new) == 0
     assert fetch(store, job.id).state is JobState.SUCCEEDED
 
 
@@ -299,7 +299,7 @@ def test_a_job_that_was_deleted_before_it_began_never_runs(store: Store, worker:
     job = store.jobs.insert(new_job())
     run = worker.claim_one()
     assert store.jobs.delete(job.id) is True
-    assert worker.hand_back(run) == 1
+    assert worker.release(run) == 1
     gone = fetch(store, job.id)
     assert gone.state is JobState.DELETED
     assert gone.finished_at is not None

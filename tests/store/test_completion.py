@@ -9,20 +9,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring._store import Entry, Store, Tally
+from flask_recurring._store import ConsoleRow, Store, Tally
 from flask_recurring._store.claim import Claimed
-from flask_recurring._store.completion import Outcome, Setback, Success
+from flask_recurring._store.completion import Failure, Outcome, Success
 from flask_recurring._store.records import Accepted
 from flask_recurring.job import JobState
 from tests.store.conftest import Hire
 from tests.store.samples import fetch, new_job, row_count
-from tests.store.worker import Worker, setback, success
+from tests.store.worker import Worker, failure, success
 
 NEAR = timedelta(seconds=2)
 
 
-def line(job: Claimed, seq: int, text: str = "a line", progress: float | None = None) -> Entry:
-    return Entry(job.id, job.claim, seq, time.monotonic(), text, None, None, progress)
+def line(job: Claimed, seq: int, text: str = "a line", progress: float | None = None) -> ConsoleRow:
+    return ConsoleRow(job.id, job.claim, seq, time.monotonic(), text, None, None, progress)
 
 
 def content(store: Store) -> dict[str, list[dict[str, Any]]]:
@@ -48,7 +48,7 @@ def test_success(store: Store, worker: Worker) -> None:
     job = store.jobs.insert(new_job())
     run = worker.claim_one()
     before = store.now()
-    accepted = worker.settle([success(run, seconds=12.5, result='{"sum":[1,null,"ü"]}')])
+    accepted = worker.complete([success(run, seconds=12.5, result='{"sum":[1,null,"ü"]}')])
     assert accepted == Accepted(1, set())
     done = fetch(store, job.id)
     assert (done.state, done.result) == (JobState.SUCCEEDED, {"sum": [1, None, "ü"]})
@@ -67,7 +67,9 @@ def test_results_with_and_without_a_value_in_one_batch(store: Store, worker: Wor
     found = store.jobs.insert_many(new_job() for _ in range(4))
     results = [None, "0", '"\\u0000"', "null"]
     runs = worker.claim()
-    worker.settle([success(run, result=result) for run, result in zip(runs, results, strict=True)])
+    worker.complete(
+        [success(run, result=result) for run, result in zip(runs, results, strict=True)]
+    )
     assert [fetch(store, id).result for id in found] == [None, 0, "\0", None]
 
 
@@ -76,15 +78,15 @@ def test_ends_come_in_any_order_and_of_a_job_that_came_twice_the_later_claim_cou
 ) -> None:
     found = store.jobs.insert_many(new_job() for _ in range(9))
     before = worker.claim()
-    assert worker.hand_back(*reversed(before)) == 9
+    assert worker.release(*reversed(before)) == 9
     again = worker.claim()
     both = [*again[::-1], *before]
-    assert worker.hand_back(*both[3:6], *both[12:15]) == 3
-    accepted = worker.settle(
+    assert worker.release(*both[3:6], *both[12:15]) == 3
+    accepted = worker.complete(
         [success(run, seconds=run.id, result=str(run.id)) for run in both[::2] + both[1::2]][:12],
-        [setback(run, seconds=run.id, message=f"{run.id} {run.claim}") for run in both],
+        [failure(run, seconds=run.id, message=f"{run.id} {run.claim}") for run in both],
     )
-    assert accepted.successes + len(accepted.setbacks) == 6
+    assert accepted.successes + len(accepted.failures) == 6
     for id in found:
         job = fetch(store, id)
         if job.state is JobState.ENQUEUED:
@@ -103,8 +105,8 @@ def test_ends_come_in_any_order_and_of_a_job_that_came_twice_the_later_claim_cou
 def test_a_retry(store: Store, worker: Worker) -> None:
     job = store.jobs.insert(new_job())
     run = worker.claim_one()
-    accepted = worker.settle(
-        setbacks=[setback(run, seconds=3, retry_in=45.5, message="first\nsecond")]
+    accepted = worker.complete(
+        failures=[failure(run, seconds=3, retry_in=45.5, message="first\nsecond")]
     )
     assert accepted == Accepted(0, {job.id})
     waits = fetch(store, job.id)
@@ -137,14 +139,14 @@ def test_a_cancelled_run(store: Store, worker: Worker) -> None:
     job = store.jobs.insert(new_job())
     run = worker.claim_one()
     store.jobs.delete(job.id)
-    worker.settle(setbacks=[setback(run, Outcome.CANCELLED)])
+    worker.complete(failures=[failure(run, Outcome.CANCELLED)])
     gone = fetch(store, job.id)
     assert gone.state is JobState.DELETED
     assert gone.finished_at is not None
     assert [one.outcome for one in store.jobs.attempts(job.id)] == ["Cancelled"]
 
 
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.HANDED_BACK])
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.RELEASED])
 def test_a_run_that_was_asked_to_stop_is_not_tried_again(
     store: Store, worker: Worker, outcome: Outcome
 ) -> None:
@@ -152,7 +154,7 @@ def test_a_run_that_was_asked_to_stop_is_not_tried_again(
     run = worker.claim_one()
     store.jobs.delete(job.id)
     retry_in = 0.0 if outcome is Outcome.FAILED else None
-    worker.settle(setbacks=[setback(run, outcome, retry_in=retry_in)])
+    worker.complete(failures=[failure(run, outcome, retry_in=retry_in)])
     gone = fetch(store, job.id)
     assert gone.state is JobState.DELETED
     assert gone.finished_at is not None
@@ -165,7 +167,7 @@ def test_a_run_that_a_stopping_server_cut_short(store: Store, worker: Worker) ->
     job = store.jobs.insert(new_job())
     worker.fail(worker.claim_one(), retry_in=0)
     run = worker.claim_one()
-    worker.settle(setbacks=[setback(run, Outcome.HANDED_BACK, message="the server is stopping")])
+    worker.complete(failures=[failure(run, Outcome.RELEASED, message="the server is stopping")])
     back = fetch(store, job.id)
     assert (back.state, back.attempt, back.claim) == (JobState.ENQUEUED, 1, 2)
     assert (back.started_at, back.finished_at) == (None, None)
@@ -179,13 +181,13 @@ def test_all_kinds_of_ends_in_one_batch(store: Store, worker: Worker) -> None:
     found = store.jobs.insert_many(new_job() for _ in range(6))
     runs = worker.claim()
     store.jobs.delete(found[4])
-    accepted = worker.settle(
+    accepted = worker.complete(
         [success(runs[0]), success(runs[1], result="1")],
         [
-            setback(runs[2], retry_in=60),
-            setback(runs[3]),
-            setback(runs[4], Outcome.CANCELLED),
-            setback(runs[5], Outcome.HANDED_BACK),
+            failure(runs[2], retry_in=60),
+            failure(runs[3]),
+            failure(runs[4], Outcome.CANCELLED),
+            failure(runs[5], Outcome.RELEASED),
         ],
         [line(run, 1) for run in runs],
         [Tally("work", 2, 1, 1, 1.0, 1.0)],
@@ -207,7 +209,7 @@ def test_a_large_batch(store: Store, worker: Worker) -> None:
     found = store.jobs.insert_many(new_job() for _ in range(1_000))
     runs = worker.claim(1_000)
     good, bad = runs[::2], runs[1::2]
-    accepted = worker.settle([success(run) for run in good], [setback(run) for run in bad])
+    accepted = worker.complete([success(run) for run in good], [failure(run) for run in bad])
     assert accepted == Accepted(500, {run.id for run in bad})
     assert len(store.jobs.page(JobState.SUCCEEDED, limit=1_000).items) == 500
     assert row_count(store, store.database.tables.attempt) == 500
@@ -215,7 +217,7 @@ def test_a_large_batch(store: Store, worker: Worker) -> None:
 
 
 def test_nothing_to_settle(store: Store, worker: Worker) -> None:
-    assert worker.settle() == Accepted(0, set())
+    assert worker.complete() == Accepted(0, set())
 
 
 def test_the_times_of_a_batch_agree_with_each_other(store: Store, worker: Worker) -> None:
@@ -223,11 +225,12 @@ def test_the_times_of_a_batch_agree_with_each_other(store: Store, worker: Worker
     runs = worker.claim()
     moment = time.monotonic()
     began, ended = moment - 20, moment - 10
-    first, second = success(runs[0]), setback(runs[1])
+    first, second = success(runs[0]), failure(runs[1])
     many = [
-        Entry(runs[0].id, 1, seq, ended, "x" * 200, None, None, None) for seq in range(1, 5_000)
+        ConsoleRow(runs[0].id, 1, seq, ended, "x" * 200, None, None, None)
+        for seq in range(1, 5_000)
     ]
-    worker.settle(
+    worker.complete(
         [first._replace(started=began, finished=ended)],
         [second._replace(started=began, finished=ended)],
         many,
@@ -244,15 +247,15 @@ def test_the_times_of_a_batch_agree_with_each_other(store: Store, worker: Worker
 # -- fencing
 
 
-def ends(job: Claimed) -> list[tuple[list[Success], list[Setback]]]:
+def ends(job: Claimed) -> list[tuple[list[Success], list[Failure]]]:
     """Every way in which a run can be said to have ended."""
     return [
         ([success(job)], []),
         ([success(job, result="1")], []),
-        ([], [setback(job)]),
-        ([], [setback(job, retry_in=5)]),
-        ([], [setback(job, Outcome.CANCELLED)]),
-        ([], [setback(job, Outcome.HANDED_BACK)]),
+        ([], [failure(job)]),
+        ([], [failure(job, retry_in=5)]),
+        ([], [failure(job, Outcome.CANCELLED)]),
+        ([], [failure(job, Outcome.RELEASED)]),
     ]
 
 
@@ -268,10 +271,10 @@ def test_the_end_of_an_old_claim_is_refused(store: Store, worker: Worker, hire: 
         elif state == "done":
             assert other.succeed(new) == 1
         before = content(store)
-        for successes, setbacks in ends(old):
-            assert worker.settle(successes, setbacks) == Accepted(0, set()), state
+        for successes, failures in ends(old):
+            assert worker.complete(successes, failures) == Accepted(0, set()), state
             assert content(store) == before
-        assert worker.hand_back(old) == 0
+        assert worker.release(old) == 0
     done = fetch(store, job.id)
     assert (done.state, done.server, done.claim) == (JobState.SUCCEEDED, "other", 2)
 
@@ -281,8 +284,8 @@ def test_a_claim_that_was_never_made_is_refused(store: Store, worker: Worker) ->
     run = worker.claim_one()
     before = content(store)
     for wrong in (run._replace(claim=0), run._replace(claim=2), run._replace(id=run.id + 1)):
-        for successes, setbacks in ends(wrong):
-            assert worker.settle(successes, setbacks) == Accepted(0, set())
+        for successes, failures in ends(wrong):
+            assert worker.complete(successes, failures) == Accepted(0, set())
     assert content(store) == before
 
 
@@ -291,9 +294,9 @@ def test_the_new_ends_of_a_batch_stand_although_old_ones_are_refused(
 ) -> None:
     found = store.jobs.insert_many(new_job() for _ in range(4))
     runs = worker.claim()
-    worker.hand_back(runs[0], runs[2])
-    accepted = worker.settle(
-        [success(runs[0]), success(runs[1])], [setback(runs[2]), setback(runs[3])]
+    worker.release(runs[0], runs[2])
+    accepted = worker.complete(
+        [success(runs[0]), success(runs[1])], [failure(runs[2]), failure(runs[3])]
     )
     assert accepted == Accepted(1, {found[3]})
     states = [fetch(store, id).state for id in found]
@@ -310,23 +313,23 @@ def test_repeating_a_batch_changes_nothing(store: Store, worker: Worker) -> None
     runs = worker.claim()
     store.jobs.delete(found[4])
     successes = [success(runs[0], seconds=1), success(runs[1], result="[1]")]
-    setbacks = [
-        setback(runs[2], retry_in=60),
-        setback(runs[3]),
-        setback(runs[4], Outcome.CANCELLED),
-        setback(runs[5], Outcome.HANDED_BACK),
+    failures = [
+        failure(runs[2], retry_in=60),
+        failure(runs[3]),
+        failure(runs[4], Outcome.CANCELLED),
+        failure(runs[5], Outcome.RELEASED),
     ]
     entries = [line(run, seq) for run in runs for seq in (1, 2)]
     entries += [line(runs[0], 3, "bar", progress=70.0)]
-    worker.settle(successes, setbacks, entries)
+    worker.complete(successes, failures, entries)
     before = content(store)
-    assert worker.settle(successes, setbacks, entries) == Accepted(0, set())
+    assert worker.complete(successes, failures, entries) == Accepted(0, set())
     assert content(store) == before
     # And once a job of them runs again.
     again = worker.claim_one()
     assert again.id == found[5]
     before = content(store)
-    assert worker.settle(successes, setbacks, entries) == Accepted(0, set())
+    assert worker.complete(successes, failures, entries) == Accepted(0, set())
     assert content(store) == before
 
 
@@ -334,12 +337,12 @@ def test_the_first_word_about_a_run_stands(store: Store, worker: Worker) -> None
     """As when a stopping server gives back a run that comes to its end at the same moment."""
     found = store.jobs.insert_many(new_job() for _ in range(3))
     runs = worker.claim()
-    accepted = worker.settle(
+    accepted = worker.complete(
         [success(runs[0]), success(runs[0]), success(runs[2])],
         [
-            setback(runs[0], Outcome.HANDED_BACK),
-            setback(runs[1], Outcome.HANDED_BACK),
-            setback(runs[1], message="it failed"),
+            failure(runs[0], Outcome.RELEASED),
+            failure(runs[1], Outcome.RELEASED),
+            failure(runs[1], message="it failed"),
         ],
     )
     assert accepted == Accepted(2, {found[1]})
@@ -358,17 +361,17 @@ def test_a_batch_is_written_as_a_whole_or_not_at_all(store: Store, worker: Worke
     before = content(store)
     broken: Any = Tally(None, 1, 0, 0, 0.0, 0.0)  # type: ignore[arg-type]
     with pytest.raises(Exception, match=r"(?i)null"):
-        worker.settle([success(runs[0])], [setback(runs[1])], [line(runs[0], 1)], [broken])
+        worker.complete([success(runs[0])], [failure(runs[1])], [line(runs[0], 1)], [broken])
     assert content(store) == before
     # The connection is as good as before.
-    assert worker.settle([success(runs[0])], [setback(runs[1])]).successes == 1
+    assert worker.complete([success(runs[0])], [failure(runs[1])]).successes == 1
 
 
 def test_whoever_sees_the_end_of_a_job_sees_all_that_it_wrote(store: Store, worker: Worker) -> None:
     job = store.jobs.insert(new_job())
     run = worker.claim_one()
     count = 3_000
-    worker.settle([success(run)], (), [line(run, seq) for seq in range(1, count + 1)])
+    worker.complete([success(run)], (), [line(run, seq) for seq in range(1, count + 1)])
     assert fetch(store, job.id).state is JobState.SUCCEEDED
     assert len(store.console.lines(job.id, run.claim, limit=10_000)) == count
 
@@ -381,8 +384,8 @@ def test_text_of_any_kind(store: Store, worker: Worker, size: int) -> None:
     text = ("ü\\\"'{},NULL$1%s%(x)s:p\r\n\t" * size)[:size]
     job = store.jobs.insert(new_job())
     run = worker.claim_one()
-    end = setback(run, message=text)._replace(traceback=text, error_type=text[:50])
-    worker.settle((), [end], [line(run, 1, text)])
+    end = failure(run, message=text)._replace(traceback=text, error_type=text[:50])
+    worker.complete((), [end], [line(run, 1, text)])
     [attempt] = store.jobs.attempts(job.id)
     assert (attempt.message, attempt.traceback) == (text, text)
     assert attempt.error_type == text[:50]

@@ -10,11 +10,11 @@ import pytest
 
 from flask_recurring._store import (
     ROW_LINES,
-    Entry,
+    ConsoleRow,
     NewLine,
     Store,
-    entry_lines,
-    lines_entry,
+    lines_row,
+    row_lines,
 )
 from flask_recurring._store.claim import Claimed
 from flask_recurring._store.text import storable
@@ -31,17 +31,17 @@ def run(store: Store, worker: Worker) -> Claimed:
 
 def line(
     job: Claimed, seq: int, text: str = "a line", color: str | None = None, level: str | None = None
-) -> Entry:
-    return Entry(job.id, job.claim, seq, time.monotonic(), text, color, level, None)
+) -> ConsoleRow:
+    return ConsoleRow(job.id, job.claim, seq, time.monotonic(), text, color, level, None)
 
 
-def bar(job: Claimed, seq: int, value: float, name: str = "bar") -> Entry:
-    return Entry(job.id, job.claim, seq, time.monotonic(), name, "red", None, float(value))
+def bar(job: Claimed, seq: int, value: float, name: str = "bar") -> ConsoleRow:
+    return ConsoleRow(job.id, job.claim, seq, time.monotonic(), name, "red", None, float(value))
 
 
 def test_lines_come_back_in_order(store: Store, worker: Worker, run: Claimed) -> None:
     before = store.now()
-    worker.settle(
+    worker.complete(
         entries=[line(run, 3, "c", "dark_red"), line(run, 1, "a"), line(run, 2, "", None, "INFO")]
     )
     lines = store.console.lines(run.id, run.claim)
@@ -59,14 +59,14 @@ def test_a_line_bears_the_time_at_which_it_was_written(
 ) -> None:
     old = line(run, 1)
     old = old._replace(moment=old.moment - 300)
-    worker.settle(entries=[old])
-    worker.settle(entries=[line(run, 2)])
+    worker.complete(entries=[old])
+    worker.complete(entries=[line(run, 2)])
     first, second = store.console.lines(run.id, run.claim)
     assert abs(second.at - first.at - timedelta(seconds=300)) < timedelta(seconds=2)
 
 
 def test_the_tail_of_a_console(store: Store, worker: Worker, run: Claimed) -> None:
-    worker.settle(entries=[line(run, seq, f"line {seq}") for seq in range(1, 1_201)])
+    worker.complete(entries=[line(run, seq, f"line {seq}") for seq in range(1, 1_201)])
     seen, after = 0, 0
     while lines := store.console.lines(run.id, run.claim, after=after, limit=500):
         assert [one.seq for one in lines] == list(range(after + 1, after + 1 + len(lines)))
@@ -74,7 +74,7 @@ def test_the_tail_of_a_console(store: Store, worker: Worker, run: Claimed) -> No
     assert seen == 1_200
     assert len(store.console.lines(run.id, run.claim)) == 1_000
     assert store.console.lines(run.id, run.claim, after=1_200) == []
-    worker.settle(entries=[line(run, 1_201, "one more")])
+    worker.complete(entries=[line(run, 1_201, "one more")])
     assert [one.text for one in store.console.lines(run.id, run.claim, after=1_200)] == ["one more"]
 
 
@@ -86,11 +86,11 @@ def test_lines_that_come_together_share_a_row(store: Store, worker: Worker, run:
         NewLine(moment + 2, "", None, "INFO"),
         NewLine(moment + 2, "last", "blue", "ERROR"),
     ]
-    entry = lines_entry(run.id, run.claim, 7, given)
-    assert [line._replace(moment=0) for line in entry_lines(entry)] == [
+    entry = lines_row(run.id, run.claim, 7, given)
+    assert [line._replace(moment=0) for line in row_lines(entry)] == [
         line._replace(moment=0) for line in given
     ]
-    worker.settle(entries=[entry, line(run, 11, "alone")])
+    worker.complete(entries=[entry, line(run, 11, "alone")])
     assert row_count(store, store.database.tables.console) == 2
     lines = store.console.lines(run.id, run.claim)
     assert [(one.seq, one.text, one.color, one.level) for one in lines] == [
@@ -108,7 +108,7 @@ def test_the_tail_may_begin_and_end_within_a_row(
 ) -> None:
     for seq in range(1, 2 * ROW_LINES, ROW_LINES):
         given = [NewLine(time.monotonic(), str(seq + n), None, None) for n in range(ROW_LINES)]
-        worker.settle(entries=[lines_entry(run.id, run.claim, seq, given)])
+        worker.complete(entries=[lines_row(run.id, run.claim, seq, given)])
     for after in (0, 1, ROW_LINES - 1, ROW_LINES, ROW_LINES + 1, 2 * ROW_LINES - 1, 2 * ROW_LINES):
         for limit in (1, 5, 1_000):
             lines = store.console.lines(run.id, run.claim, after, limit)
@@ -124,7 +124,7 @@ def test_what_is_read_stood_so_at_one_moment(store: Store, run: Claimed) -> None
         for seq in range(1, 3_000, 2):
             if stopped.is_set():
                 break
-            writer.settle(entries=[line(run, seq), bar(run, seq + 1, 0)])
+            writer.complete(entries=[line(run, seq), bar(run, seq + 1, 0)])
 
     thread = threading.Thread(target=write)
     thread.start()
@@ -146,17 +146,17 @@ def test_no_line_is_told_to_be_earlier_than_the_one_before(
 ) -> None:
     late = line(run, 1)
     early = line(run, 2)
-    worker.settle(entries=[late, early._replace(moment=early.moment - 10)])
+    worker.complete(entries=[late, early._replace(moment=early.moment - 10)])
     first, second = store.console.lines(run.id, run.claim)
     assert first.at == second.at
 
 
 def test_each_claim_has_a_console_of_its_own(store: Store, worker: Worker, run: Claimed) -> None:
     assert store.console.claims(run.id) == []
-    worker.settle(entries=[line(run, 1, "first")])
-    worker.hand_back(run)
+    worker.complete(entries=[line(run, 1, "first")])
+    worker.release(run)
     again = worker.claim_one()
-    worker.settle(entries=[line(again, 1, "second"), bar(again, 2, 5)])
+    worker.complete(entries=[line(again, 1, "second"), bar(again, 2, 5)])
     assert store.console.claims(run.id) == [1, 2]
     assert [one.text for one in store.console.lines(run.id, 1)] == ["first"]
     assert [one.text for one in store.console.lines(run.id, 2)] == ["second"]
@@ -166,16 +166,16 @@ def test_each_claim_has_a_console_of_its_own(store: Store, worker: Worker, run: 
 
 
 def test_the_last_value_of_a_bar_wins(store: Store, worker: Worker, run: Claimed) -> None:
-    worker.settle(entries=[bar(run, 1, value) for value in (0, 10, 33.3)] + [bar(run, 2, 0, "b")])
+    worker.complete(entries=[bar(run, 1, value) for value in (0, 10, 33.3)] + [bar(run, 2, 0, "b")])
     assert [(one.seq, one.name, one.value) for one in store.console.bars(run.id, run.claim)] == [
         (1, "bar", 33.3),
         (2, "b", 0.0),
     ]
-    worker.settle(entries=[bar(run, 2, 7, "b"), line(run, 3), bar(run, 1, 100.0)])
+    worker.complete(entries=[bar(run, 2, 7, "b"), line(run, 3), bar(run, 1, 100.0)])
     first, second = store.console.bars(run.id, run.claim)
     assert (first.value, first.color, second.value) == (100.0, "red", 7.0)
     # A bar that goes back goes back.
-    worker.settle(entries=[bar(run, 1, 50), bar(run, 1, 20)])
+    worker.complete(entries=[bar(run, 1, 50), bar(run, 1, 20)])
     assert store.console.bars(run.id, run.claim)[0].value == 20.0
     assert [one.seq for one in store.console.lines(run.id, run.claim)] == [3]
 
@@ -184,9 +184,9 @@ def test_lines_that_are_written_again_are_not_doubled(
     store: Store, worker: Worker, run: Claimed
 ) -> None:
     entries = [line(run, 1, "a"), bar(run, 2, 10), line(run, 3, "c")]
-    worker.settle(entries=entries)
+    worker.complete(entries=entries)
     before = store.console.lines(run.id, run.claim)
-    worker.settle(entries=[*entries, line(run, 4, "d")])
+    worker.complete(entries=[*entries, line(run, 4, "d")])
     lines = store.console.lines(run.id, run.claim)
     assert lines[:2] == before
     assert [one.text for one in lines] == ["a", "c", "d"]
@@ -194,7 +194,7 @@ def test_lines_that_are_written_again_are_not_doubled(
 
 def test_lines_of_a_run_that_is_over_are_kept(store: Store, worker: Worker, run: Claimed) -> None:
     worker.succeed(run)
-    worker.settle(entries=[line(run, 1, "a last word")])
+    worker.complete(entries=[line(run, 1, "a last word")])
     assert [one.text for one in store.console.lines(run.id, run.claim)] == ["a last word"]
 
 
@@ -221,7 +221,7 @@ def test_any_text_can_be_written_once_it_is_storable(
         kept = storable(text)
         assert len(kept) == len(text)
         seq = 2 * number + 1
-        worker.settle(entries=[line(run, seq, kept), bar(run, seq + 1, 1.5, kept)])
+        worker.complete(entries=[line(run, seq, kept), bar(run, seq + 1, 1.5, kept)])
         assert store.console.lines(run.id, run.claim)[-1].text == kept
         assert store.console.bars(run.id, run.claim)[-1].name == kept
 

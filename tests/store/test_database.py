@@ -17,7 +17,13 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring._store import Database, Link, Store, StoreUnavailable, create_engine
+from flask_recurring._store import (
+    Database,
+    DedicatedConnection,
+    Store,
+    StoreUnavailable,
+    create_engine,
+)
 from flask_recurring._store.postgresql import discard_stale
 from flask_recurring.errors import ConfigurationError
 from flask_recurring.job import JobState
@@ -130,47 +136,49 @@ def test_many_open_files_do_no_harm(store: Store) -> None:
 
 
 @pytest.fixture
-def link(store: Store) -> Any:
-    link = store.database.link("link")
-    yield link
-    link.close()
+def dedicated(store: Store) -> Any:
+    dedicated = store.database.dedicated("link")
+    yield dedicated
+    dedicated.close()
 
 
-def test_a_link_keeps_its_connection(store: Store, link: Link) -> None:
-    with link.use() as first:
-        assert not link.overdue
-    with link.use(patience=math.inf) as second:
+def test_a_link_keeps_its_connection(store: Store, dedicated: DedicatedConnection) -> None:
+    with dedicated.use() as first:
+        assert not dedicated.overdue
+    with dedicated.use(patience=math.inf) as second:
         assert second is first
         assert store.database.clock(second) <= store.now()
-    link.close()
-    with link.use() as third:
+    dedicated.close()
+    with dedicated.use() as third:
         assert third is not first
 
 
 def test_a_link_keeps_its_connection_after_an_error_that_is_not_its_own(
-    store: Store, link: Link
+    store: Store, dedicated: DedicatedConnection
 ) -> None:
-    with pytest.raises(RuntimeError), link.use() as first:
+    with pytest.raises(RuntimeError), dedicated.use() as first:
         raise RuntimeError
-    with pytest.raises(sa.exc.DBAPIError), link.use() as second:
+    with pytest.raises(sa.exc.DBAPIError), dedicated.use() as second:
         second.exec_driver_sql("SELECT * FROM nowhere")
     with (
         pytest.raises(sa.exc.DBAPIError),
-        link.use() as third,
+        dedicated.use() as third,
         store.database.driver.transaction(third),
     ):
         third.exec_driver_sql("SELECT * FROM nowhere")
-    with link.use() as last:
+    with dedicated.use() as last:
         assert {first, second, third} == {last}
         assert store.database.clock(last) <= store.now()
 
 
-def test_a_link_drops_a_connection_that_is_not_in_order(store: Store, link: Link) -> None:
+def test_a_link_drops_a_connection_that_is_not_in_order(
+    store: Store, dedicated: DedicatedConnection
+) -> None:
     def breaks(error: BaseException, *statements: str) -> sa.Connection:
-        with link.use() as connection:
+        with dedicated.use() as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
-        with pytest.raises(type(error)), link.use():
+        with pytest.raises(type(error)), dedicated.use():
             raise error
         return connection
 
@@ -180,7 +188,7 @@ def test_a_link_drops_a_connection_that_is_not_in_order(store: Store, link: Link
         breaks(sa.exc.DatabaseError(None, None, Exception())),
         breaks(sa.exc.DBAPIError(None, None, Exception(), connection_invalidated=True)),
     ]
-    with link.use() as connection:
+    with dedicated.use() as connection:
         assert connection not in dropped
         assert len(set(dropped)) == len(dropped)
         assert all(one.closed for one in dropped)
@@ -188,21 +196,25 @@ def test_a_link_drops_a_connection_that_is_not_in_order(store: Store, link: Link
 
 
 @postgresql_only
-def test_a_link_drops_a_connection_that_may_only_read(store: Store, link: Link) -> None:
+def test_a_link_drops_a_connection_that_may_only_read(
+    store: Store, dedicated: DedicatedConnection
+) -> None:
     table = store.database.tables.audit
-    with link.use() as connection:
+    with dedicated.use() as connection:
         connection.exec_driver_sql("SET default_transaction_read_only = on")
-    with pytest.raises(sa.exc.DBAPIError, match="read-only"), link.use() as connection:
+    with pytest.raises(sa.exc.DBAPIError, match="read-only"), dedicated.use() as connection:
         connection.execute(sa.delete(table))
-    with link.use() as connection:
+    with dedicated.use() as connection:
         connection.execute(sa.delete(table))
 
 
-def test_a_transaction_that_fails_on_a_link_leaves_nothing(store: Store, link: Link) -> None:
+def test_a_transaction_that_fails_on_a_link_leaves_nothing(
+    store: Store, dedicated: DedicatedConnection
+) -> None:
     driver = store.database.driver
 
     def break_off() -> None:
-        with link.use() as connection, driver.transaction(connection):
+        with dedicated.use() as connection, driver.transaction(connection):
             driver.insert(connection, new_job(), None)
             raise RuntimeError("broken off")
 
@@ -213,21 +225,23 @@ def test_a_transaction_that_fails_on_a_link_leaves_nothing(store: Store, link: L
 
 
 @postgresql_only
-def test_a_closed_link_leaves_no_connection_behind(store: Store, link: Link) -> None:
-    with link.use():
+def test_a_closed_link_leaves_no_connection_behind(
+    store: Store, dedicated: DedicatedConnection
+) -> None:
+    with dedicated.use():
         assert backends(store, "flask_recurring link") == 1
-    link.close()
+    dedicated.close()
     wait_for(lambda: backends(store, "flask_recurring link") == 0)
 
 
 @postgresql_only
-def test_aborting_ends_a_statement_that_hangs(store: Store, link: Link) -> None:
+def test_aborting_ends_a_statement_that_hangs(store: Store, dedicated: DedicatedConnection) -> None:
     failed: list[BaseException] = []
     began = threading.Event()
 
     def hang() -> None:
         try:
-            with link.use() as connection:
+            with dedicated.use() as connection:
                 began.set()
                 connection.exec_driver_sql("SELECT pg_sleep(60)")
         except Exception as error:
@@ -238,13 +252,13 @@ def test_aborting_ends_a_statement_that_hangs(store: Store, link: Link) -> None:
     began.wait(10)
     wait_for(lambda: sleeping(store) == 1)
     moment = time.monotonic()
-    link.abort()
+    dedicated.abort()
     thread.join(10)
     assert not thread.is_alive()
     assert time.monotonic() - moment < 5
     assert isinstance(failed[0], (sa.exc.OperationalError, psycopg.OperationalError))
-    assert not link.overdue
-    with link.use() as connection:
+    assert not dedicated.overdue
+    with dedicated.use() as connection:
         assert store.database.clock(connection)
 
 
@@ -260,13 +274,13 @@ def sleeping(store: Store) -> int:
 
 
 @sqlite_only
-def test_aborting_interrupts_a_statement(store: Store, link: Link) -> None:
+def test_aborting_interrupts_a_statement(store: Store, dedicated: DedicatedConnection) -> None:
     failed: list[BaseException] = []
     began = threading.Event()
 
     def hang() -> None:
         try:
-            with link.use() as connection:
+            with dedicated.use() as connection:
                 began.set()
                 connection.exec_driver_sql(
                     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n)"
@@ -281,36 +295,38 @@ def test_aborting_interrupts_a_statement(store: Store, link: Link) -> None:
 
     def interrupted() -> bool:
         # Once more, should the statement not have begun yet.
-        link.abort()
+        dedicated.abort()
         return not thread.is_alive()
 
     wait_for(interrupted)
     thread.join()
     assert "interrupted" in str(failed[0])
-    with link.use() as connection:
+    with dedicated.use() as connection:
         assert store.database.clock(connection)
 
 
-def test_aborting_what_does_not_run_does_no_harm(store: Store, link: Link) -> None:
-    link.abort()
-    with link.use() as connection:
+def test_aborting_what_does_not_run_does_no_harm(
+    store: Store, dedicated: DedicatedConnection
+) -> None:
+    dedicated.abort()
+    with dedicated.use() as connection:
         assert store.database.clock(connection)
-    link.close()
-    link.abort()
-    with link.use() as connection:
+    dedicated.close()
+    dedicated.abort()
+    with dedicated.use() as connection:
         assert store.database.clock(connection)
 
 
 @postgresql_only
 def test_a_link_whose_backend_was_ended_comes_back(
-    store: Store, link: Link, open_store: OpenStore
+    store: Store, dedicated: DedicatedConnection, open_store: OpenStore
 ) -> None:
-    with link.use() as connection:
+    with dedicated.use() as connection:
         store.database.driver.ping(connection)
     end_backends(open_store())
-    with pytest.raises(Exception, match=r"(?i)terminat|closed"), link.use() as connection:
+    with pytest.raises(Exception, match=r"(?i)terminat|closed"), dedicated.use() as connection:
         store.database.driver.ping(connection)
-    with link.use() as connection:
+    with dedicated.use() as connection:
         store.database.driver.ping(connection)
 
 
@@ -319,21 +335,21 @@ def test_the_database_gives_up_a_statement_after_its_timeout(
     database_url: str, store: Store
 ) -> None:
     database = Database(create_engine(database_url), statement_timeout=0.2)
-    link = database.link("hasty")
-    with pytest.raises(sa.exc.OperationalError, match="statement timeout"), link.use() as one:
+    dedicated = database.dedicated("hasty")
+    with pytest.raises(sa.exc.OperationalError, match="statement timeout"), dedicated.use() as one:
         one.exec_driver_sql("SELECT pg_sleep(30)")
-    link.close()
+    dedicated.close()
     database.close()
 
 
 @postgresql_only
 def test_links_do_not_wait_for_the_pool(store: Store) -> None:
-    links = [store.database.link(f"link {number}") for number in range(40)]
-    for link in links:
-        with link.use() as connection:
+    connections = [store.database.dedicated(f"link {number}") for number in range(40)]
+    for dedicated in connections:
+        with dedicated.use() as connection:
             store.database.driver.ping(connection)
-    for link in links:
-        link.close()
+    for dedicated in connections:
+        dedicated.close()
 
 
 def test_a_transaction_is_read_committed_whatever_the_database_prefers(
@@ -414,8 +430,8 @@ def test_file_that_is_held_for_too_long_is_unavailable(store: Store) -> None:
     store.jobs.insert(new_job())
     path = store.database.engine.url.database
     assert path is not None
-    with store.database.lend() as lent:
-        lent.execute("PRAGMA busy_timeout = 100")  # of the pool's connection, that comes again
+    with store.database.borrow() as borrowed:
+        borrowed.execute("PRAGMA busy_timeout = 100")  # of the pool's connection, that comes again
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="held by another process: database is locked"):

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring._store import Hint, NewJob, Store, Topic
+from flask_recurring._store import NewJob, Notification, Store, Topic
 from flask_recurring._store.types import now
 from flask_recurring.job import JobState
 from tests.store.conftest import Hire, OpenStore
@@ -106,7 +106,7 @@ def test_no_job_has_such_an_id(store: Store) -> None:
 
 
 def test_tells_the_lane_of_a_job_that_may_run_now(store: Store) -> None:
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     store.jobs.insert(new_job(queue="mail", priority=3))
     store.jobs.insert(new_job(due=MOMENT, recurring_id="nightly"))
@@ -115,10 +115,10 @@ def test_tells_the_lane_of_a_job_that_may_run_now(store: Store) -> None:
     store.jobs.insert(new_job(delay=60))
     store.jobs.insert(new_job(run_at=store.now() + timedelta(hours=1)))
     assert told == [
-        Hint(Topic.JOB, "mail", 3),
-        Hint(Topic.TICK, "default"),
-        Hint(Topic.JOB, "late"),
-        Hint(Topic.LATER, "soon"),
+        Notification(Topic.JOB, "mail", 3),
+        Notification(Topic.TICK, "default"),
+        Notification(Topic.JOB, "late"),
+        Notification(Topic.LATER, "soon"),
     ]
     store.unsubscribe(told.append)
     store.jobs.insert(new_job())
@@ -409,7 +409,7 @@ def test_many_jobs_with_keys(store: Store) -> None:
 
 
 def test_a_list_that_breaks_off_writes_nothing(store: Store) -> None:
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
 
     def broken() -> Iterator[NewJob]:
@@ -436,13 +436,13 @@ def test_a_list_with_a_job_that_is_refused_writes_nothing(store: Store) -> None:
 
 
 def test_tells_each_lane_of_many_jobs_once(store: Store) -> None:
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     assert store.jobs.insert_many([]) == []
     assert told == []
     store.jobs.insert_many(new_job(queue="ab"[number % 2]) for number in range(50))
     store.jobs.insert_many([new_job(delay=60)])
-    assert set(told) == {Hint(Topic.JOB, "a"), Hint(Topic.JOB, "b")}
+    assert set(told) == {Notification(Topic.JOB, "a"), Notification(Topic.JOB, "b")}
     assert len(told) == 2
 
 
@@ -453,7 +453,7 @@ def test_a_job_exists_if_the_transaction_commits(
     store: Store, engine: sa.Engine, open_store: OpenStore
 ) -> None:
     other = open_store()
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     news = [new_job(key="k"), new_job(delay=5, queue="mail"), new_job(key="k")]
     with engine.connect() as connection:
@@ -545,7 +545,7 @@ def finished(store: Store, worker: Worker, state: JobState) -> int:
     """The id of a job that has come to this end."""
     job = store.jobs.insert(new_job())
     if state is JobState.SUCCEEDED:
-        worker.settle([success(worker.claim_one(), result='{"a":1}')])
+        worker.complete([success(worker.claim_one(), result='{"a":1}')])
     elif state is JobState.FAILED:
         worker.fail(worker.claim_one())
     else:
@@ -570,10 +570,10 @@ def test_a_job_that_waits_or_runs_is_not_requeued(store: Store, worker: Worker) 
 
 def test_a_requeued_job_is_told_of(store: Store, worker: Worker) -> None:
     job = finished(store, worker, JobState.FAILED)
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     store.jobs.requeue(job)
-    assert told == [Hint(Topic.JOB, "default")]
+    assert told == [Notification(Topic.JOB, "default")]
 
 
 # -- delete
@@ -594,13 +594,13 @@ def test_a_waiting_job_is_deleted_at_once(store: Store, worker: Worker) -> None:
 def test_a_running_job_is_asked_to_stop(store: Store, worker: Worker) -> None:
     job = store.jobs.insert(new_job())
     run = worker.claim_one()
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     assert store.jobs.delete(job.id) is True
     asked = fetch(store, job.id)
     assert (asked.state, asked.cancel_requested) == (JobState.PROCESSING, True)
     assert asked.finished_at is None
-    assert told == [Hint(Topic.CANCEL)]
+    assert told == [Notification(Topic.CANCEL)]
     assert store.jobs.delete(job.id) is False
     assert store.jobs.claimed_by(worker.connection, worker.id, cancelled=True) == [run[:2]]
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from flask_recurring._store import Count, Cursor, Store
+from flask_recurring._store import CappedCount, Cursor, Store
 from flask_recurring._store.capped_count import CAP
 from flask_recurring._store.page import Page
 from flask_recurring._store.types import from_microseconds
@@ -298,15 +298,15 @@ def test_any_cursor_does_for_any_list(store: Store) -> None:
 
 
 def test_counts_each_state(store: Store) -> None:
-    assert store.jobs.counts() == dict.fromkeys(JobState, Count(0))
+    assert store.jobs.counts() == dict.fromkeys(JobState, CappedCount(0))
     rows = []
     for number, state in enumerate(LISTED, start=1):
         rows += [
             row(state, base(state), queue="ab"[one % 2], priority=one % 3) for one in range(number)
         ]
     fill(store, rows)
-    wanted = {state: Count(number) for number, state in enumerate(LISTED, start=1)}
-    assert store.jobs.counts() == wanted | {JobState.AWAITING: Count(0)}
+    wanted = {state: CappedCount(number) for number, state in enumerate(LISTED, start=1)}
+    assert store.jobs.counts() == wanted | {JobState.AWAITING: CappedCount(0)}
 
 
 def test_counting_stops_at_the_cap(store: Store) -> None:
@@ -319,10 +319,10 @@ def test_counting_stops_at_the_cap(store: Store) -> None:
         + [row(JobState.ENQUEUED, MOMENT, queue="b")] * (half + 1),
     )
     counts = store.jobs.counts()
-    assert counts[JobState.SUCCEEDED] == Count(CAP)
-    assert counts[JobState.FAILED] == Count(CAP, capped=True)
-    assert counts[JobState.ENQUEUED] == Count(CAP, capped=True)
-    assert counts[JobState.SCHEDULED] == Count(0)
+    assert counts[JobState.SUCCEEDED] == CappedCount(CAP)
+    assert counts[JobState.FAILED] == CappedCount(CAP, capped=True)
+    assert counts[JobState.ENQUEUED] == CappedCount(CAP, capped=True)
+    assert counts[JobState.SCHEDULED] == CappedCount(0)
 
 
 def test_lists_and_counts_of_very_many_lanes(store: Store) -> None:
@@ -331,8 +331,8 @@ def test_lists_and_counts_of_very_many_lanes(store: Store) -> None:
     rows = [row(JobState.SCHEDULED, at + n % 7 * ONE, priority=n) for n in range(count)]
     fill(store, [*rows, *(row(JobState.ENQUEUED, MOMENT, priority=-n) for n in range(50))])
     counts = store.jobs.counts()
-    assert counts[JobState.SCHEDULED] == Count(count)
-    assert counts[JobState.ENQUEUED] == Count(50)
+    assert counts[JobState.SCHEDULED] == CappedCount(count)
+    assert counts[JobState.ENQUEUED] == CappedCount(50)
     wanted = [n for _, n in sorted((entry["run_at"], n) for n, entry in enumerate(rows))]
     down = walk_down(store, JobState.SCHEDULED, 600)
     assert [job.priority for page in down for job in page.items] == wanted
@@ -341,9 +341,9 @@ def test_lists_and_counts_of_very_many_lanes(store: Store) -> None:
 
 
 def test_a_count_reads_as_a_number() -> None:
-    assert str(Count(0)) == "0"
-    assert str(Count(1234)) == "1,234"
-    assert str(Count(CAP, capped=True)) == "10,000+"
+    assert str(CappedCount(0)) == "0"
+    assert str(CappedCount(1234)) == "1,234"
+    assert str(CappedCount(CAP, capped=True)) == "10,000+"
 
 
 # -- lanes
@@ -360,18 +360,18 @@ def test_a_survey_finds_each_lane_once(store: Store, worker: Worker) -> None:
                 for _ in range(count)
             )
     store.queues.pause("a")
-    survey = worker.driver.survey(worker.connection)
-    assert abs(survey.now - store.now()) < timedelta(seconds=5)
+    discover_lanes = worker.driver.discover_lanes(worker.connection)
+    assert abs(discover_lanes.now - store.now()) < timedelta(seconds=5)
     jobs = everything(store)
-    found = {(lane.queue, lane.priority): lane for lane in survey.lanes}
-    assert len(found) == len(survey.lanes)
-    assert survey.paused == {"a"}
+    found = {(lane.queue, lane.priority): lane for lane in discover_lanes.lanes}
+    assert len(found) == len(discover_lanes.lanes)
+    assert discover_lanes.paused == {"a"}
     assert found.keys() == {(job.queue, job.priority) for job in jobs}
     for place, lane in found.items():
         times = [job.run_at for job in jobs if (job.queue, job.priority) == place]
         assert lane.next_run_at == min(times)
         assert lane.mark is None
-    for one, other in pairwise(survey.lanes):
+    for one, other in pairwise(discover_lanes.lanes):
         assert one.queue != other.queue or one.priority < other.priority
 
 
@@ -400,16 +400,16 @@ def test_what_is_rare_is_found_by_looking_on(
     store: Store, state: JobState | None, filters: dict[str, str]
 ) -> None:
     """Each look sees some jobs only, and all together see all of them, in order, there and back."""
-    chance = random.Random(7)
+    rng = random.Random(7)
     states = list(JobState) if state is None else [state]
     rows = []
     for number in range(150):
         rare = number % 31 == 0
-        one = chance.choice(states)
+        one = rng.choice(states)
         values = {"priority": number % 3, "queue": "ab"[number % 2], "recurring_id": "r"}
         if rare:
             values |= {name: "rare" for name in filters if name != "recurring_id"}
-        rows.append(row(one, base(one) + chance.randrange(40) * ONE, **values))
+        rows.append(row(one, base(one) + rng.randrange(40) * ONE, **values))
     fill(store, rows)
     wanted = expected(store.jobs.page(None, limit=500).items, state, **filters)
     look: dict[str, Any] = {"limit": 3, "look": 20, **filters}

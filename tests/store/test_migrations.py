@@ -18,7 +18,7 @@ from flask_recurring._store import (
     Store,
     StoreUnusable,
     create_engine,
-    lines_entry,
+    lines_row,
 )
 from flask_recurring._store.migrations import MIGRATIONS, Migration, migrate
 from flask_recurring._store.schema import Tables
@@ -26,7 +26,7 @@ from tests.postgres import Cluster
 from tests.store.conftest import OpenStore
 from tests.store.migrator import steps
 from tests.store.race import race
-from tests.store.samples import definition, new_job, row_count, set_back
+from tests.store.samples import definition, fail, new_job, row_count
 from tests.store.worker import Worker
 
 FOLDER = Path(__file__).parents[2]
@@ -284,7 +284,7 @@ def test_a_role_that_may_only_read_and_write_finds_nothing_to_do(
     assert store.jobs.insert_many([new_job(), new_job(key="k")])
     # Whether another role's server lives can't be seen in full, and then it counts as alive.
     worker, stranger = Worker(owner), Worker(store)
-    set_back(owner, owner.database.tables.server.c.overdue_at, 60)
+    fail(owner, owner.database.tables.server.c.overdue_at, 60)
     for one, other in ((worker, stranger), (stranger, worker)):
         others = one.store.servers.others(one.connection, one.id, Lease())
         assert other.id not in others.dead
@@ -344,7 +344,7 @@ def test_a_database_of_the_first_version_keeps_its_consoles(
     assert [bar.name for bar in store.console.bars(1, 1)] == ["an old bar"]
     worker = Worker(store)
     lines = [NewLine(time.monotonic(), text, None, None) for text in ("new", "newer")]
-    worker.settle(entries=[lines_entry(1, 1, 3, lines)])
+    worker.complete(entries=[lines_row(1, 1, 3, lines)])
     worker.close()
     assert [line.text for line in store.console.lines(1, 1)] == ["an old line", "new", "newer"]
 

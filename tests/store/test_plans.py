@@ -21,7 +21,7 @@ from flask_recurring.job import JobState
 from tests.postgres import Server
 from tests.store.plans import Plan, Watch, sqlite_plans
 from tests.store.samples import MOMENT, new_job, sqlite_only
-from tests.store.worker import Worker, setback, success
+from tests.store.worker import Worker, failure, success
 
 SOME = 20_000
 MANY = 1_000_000
@@ -150,16 +150,16 @@ def test_claiming_from_a_mark(worker: Worker, watch: Watch) -> None:
 
 
 ENDS: dict[str, Callable[[Worker, list[Claimed]], object]] = {
-    "success": lambda worker, runs: worker.settle([success(run) for run in runs]),
-    "success with a result": lambda worker, runs: worker.settle(
+    "success": lambda worker, runs: worker.complete([success(run) for run in runs]),
+    "success with a result": lambda worker, runs: worker.complete(
         [success(run, result="1") for run in runs]
     ),
-    "failure": lambda worker, runs: worker.settle((), [setback(run) for run in runs]),
-    "retry": lambda worker, runs: worker.settle((), [setback(run, retry_in=5) for run in runs]),
-    "hand-over": lambda worker, runs: worker.settle(
-        (), [setback(run, Outcome.HANDED_BACK) for run in runs]
+    "failure": lambda worker, runs: worker.complete((), [failure(run) for run in runs]),
+    "retry": lambda worker, runs: worker.complete((), [failure(run, retry_in=5) for run in runs]),
+    "hand-over": lambda worker, runs: worker.complete(
+        (), [failure(run, Outcome.RELEASED) for run in runs]
     ),
-    "handing back": lambda worker, runs: worker.hand_back(*runs),
+    "handing back": lambda worker, runs: worker.release(*runs),
 }
 
 
@@ -169,7 +169,7 @@ def test_ending_runs(worker: Worker, watch: Watch) -> None:
         for count in (1, BATCH):
             with watch.plans() as plans:
                 runs = worker.claim(count, where)
-                watch.settle()
+                watch.complete()
                 watch.found.clear()
                 end(worker, runs)
             check(plans)
@@ -188,7 +188,7 @@ def test_finding_what_a_server_holds(worker: Worker, watch: Watch) -> None:
     with watch.plans() as plans:
         jobs.claimed_by(worker.connection, worker.id)
         jobs.claimed_by(worker.connection, 1001, cancelled=True)
-        worker.store.servers.strays(worker.connection)
+        worker.store.servers.leaked(worker.connection)
     check(plans)
     assert "job_running" in indexes(plans)
 
@@ -313,7 +313,7 @@ def test_sqlite(store: Store, count: int) -> None:
         new_job(queue="ab"[number % 2], priority=number % 3) for number in range(count)
     )
     worker = Worker(store)
-    worker.settle([success(run) for run in worker.claim(count // 2)])
+    worker.complete([success(run) for run in worker.claim(count // 2)])
     if count > 1:
         with store.database.connect() as connection:
             connection.exec_driver_sql("ANALYZE")
@@ -321,10 +321,10 @@ def test_sqlite(store: Store, count: int) -> None:
     with sqlite_plans(worker.connection) as found:
         worker.lanes()
         runs = worker.claim(50, where)
-        worker.hand_back(*runs[:1])
+        worker.release(*runs[:1])
         runs = worker.claim(50, where)
-        worker.settle(
-            [success(run) for run in runs[::2]], [setback(run, retry_in=0) for run in runs[1::2]]
+        worker.complete(
+            [success(run) for run in runs[::2]], [failure(run, retry_in=0) for run in runs[1::2]]
         )
         Listing(store.database).counts(worker.connection)
         store.jobs.purge_chunk(worker.connection, JobState.SUCCEEDED, timedelta(days=3000))
@@ -343,7 +343,7 @@ def test_sqlite(store: Store, count: int) -> None:
 def test_sqlite_lists(store: Store) -> None:
     store.jobs.insert_many(new_job(recurring_id="nightly") for _ in range(2_000))
     worker = Worker(store)
-    worker.settle([success(run) for run in worker.claim(1_000)])
+    worker.complete([success(run) for run in worker.claim(1_000)])
     worker.claim(10)
     with store.database.connect() as connection:
         connection.exec_driver_sql("ANALYZE")

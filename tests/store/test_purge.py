@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import sqlalchemy as sa
 
-from flask_recurring._store import Entry, Store
+from flask_recurring._store import ConsoleRow, Store
 from flask_recurring._store.purge import CHUNK as PURGE_CHUNK
 from flask_recurring.job import JobState
 from tests.store.conftest import OpenStore
 from tests.store.race import race
-from tests.store.samples import change, new_job, postgresql_only, row_count, set_back, write_rows
-from tests.store.worker import Worker, setback, success
+from tests.store.samples import change, fail, new_job, postgresql_only, row_count, write_rows
+from tests.store.worker import Worker, failure, success
 
 DAY = timedelta(days=1)
 
@@ -62,14 +62,14 @@ def test_a_job_takes_its_attempts_and_its_consoles_along(store: Store, worker: W
     for _ in range(2):
         runs = worker.claim()
         lines = [
-            Entry(run.id, run.claim, seq, time.monotonic(), "a line", None, None, None)
+            ConsoleRow(run.id, run.claim, seq, time.monotonic(), "a line", None, None, None)
             for run in runs
             for seq in (1, 2)
         ]
-        worker.settle((), [setback(run, retry_in=0) for run in runs], lines)
-    worker.settle([success(run) for run in worker.claim()])
+        worker.complete((), [failure(run, retry_in=0) for run in runs], lines)
+    worker.complete([success(run) for run in worker.claim()])
     job = store.database.tables.job
-    set_back(store, job.c.finished_at, 2 * DAY, job.c.id == old)
+    fail(store, job.c.finished_at, 2 * DAY, job.c.id == old)
     assert store.jobs.purge(DAY, ENDS) == 1
     assert store.jobs.get(old) is None
     assert store.jobs.attempts(old) == []

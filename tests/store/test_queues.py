@@ -10,7 +10,7 @@ from tests.store.worker import Worker
 
 
 def paused(worker: Worker) -> frozenset[str]:
-    return worker.driver.survey(worker.connection).paused
+    return worker.driver.discover_lanes(worker.connection).paused
 
 
 def test_a_queue_is_paused_until_it_is_resumed(store: Store, worker: Worker) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from flask_recurring._recurring.definition import Definition
 from flask_recurring._recurring.recurring_job import RecurringJob
-from flask_recurring._store import Hint, Store, Topic
+from flask_recurring._store import Notification, Store, Topic
 from flask_recurring.cron import CronExpression
 from flask_recurring.errors import UnknownRecurringJobError
 from flask_recurring.job import JobState
@@ -77,7 +77,7 @@ def test_saving_what_is_there_writes_nothing(store: Store) -> None:
     assert store.recurring.save(news) == 2
     make_due(store)
     before = store.recurring.all()
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     assert store.recurring.save(news) == 0
     assert store.recurring.save([]) == 0
@@ -100,14 +100,14 @@ def test_a_change_keeps_the_tick_that_is_due(store: Store, changed: Definition) 
     store.recurring.save([definition(cron=DAILY)])
     make_due(store)
     before = get(store)
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     assert store.recurring.save([changed]) == 1
     after = get(store)
     assert after.next_at == MOMENT
     assert after.updated_at > before.updated_at
     assert after.created_at == before.created_at
-    assert told == [Hint(Topic.SCHEDULE)]
+    assert told == [Notification(Topic.SCHEDULE)]
     assert store.recurring.save([changed]) == 0
 
 
@@ -200,7 +200,7 @@ def test_a_paused_one_has_no_ticks_until_it_is_resumed(
 ) -> None:
     store.recurring.save([definition()])
     make_due(store)
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     store.recurring.pause("nightly")
     paused = get(store)
@@ -215,7 +215,7 @@ def test_a_paused_one_has_no_ticks_until_it_is_resumed(
     assert resumed.next_at is not None
     # From where it was paused on: its misfire policy decides about what it missed.
     assert resumed.next_at == MOMENT
-    assert told == [Hint(Topic.SCHEDULE)] * 3
+    assert told == [Notification(Topic.SCHEDULE)] * 3
 
 
 def test_resuming_what_is_not_paused_keeps_the_tick_that_is_due(store: Store) -> None:
@@ -277,10 +277,10 @@ def test_triggering_runs_it_beside_its_ticks(store: Store, worker: Worker) -> No
         ]
     )
     before = get(store)
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.subscribe(told.append)
     job_id = store.recurring.trigger("nightly", "Ann").id
-    assert told == [Hint(Topic.JOB, "mail", 3)]
+    assert told == [Notification(Topic.JOB, "mail", 3)]
     job = fetch(store, job_id)
     assert (job.task, job.args, job.queue, job.priority) == ("work", (7,), "mail", 3)
     assert (job.recurring_id, job.due, job.state) == ("nightly", None, JobState.ENQUEUED)

@@ -25,14 +25,14 @@ from tests.store.race import race
 from tests.store.samples import (
     MOMENT,
     change,
+    fail,
     fetch,
     new_job,
     postgresql_only,
     row_count,
-    set_back,
     sqlite_only,
 )
-from tests.store.worker import Worker, new_server, setback, success
+from tests.store.worker import Worker, failure, new_server, success
 from tests.waiting import wait_for
 
 LEASE = Lease(overdue=5.0, ends=120.0)
@@ -53,8 +53,8 @@ def silent(worker: Worker, seconds: float = 10.0, lease: Lease = LEASE) -> None:
 def fall_silent(store: Store, server_id: int, seconds: float, lease: Lease = LEASE) -> None:
     server = store.database.tables.server.c
     for column, after in ((server.beat_at, 0.0), (server.overdue_at, lease.overdue)):
-        set_back(store, column, seconds - after, server.id == server_id)
-    set_back(store, server.lease_ends_at, seconds - lease.ends, server.id == server_id)
+        fail(store, column, seconds - after, server.id == server_id)
+    fail(store, server.lease_ends_at, seconds - lease.ends, server.id == server_id)
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def presence(worker: Worker) -> str | None:
 
 def test_a_server_reads_back(store: Store, connection: sa.Connection) -> None:
     before = store.now()
-    server_id = store.servers.sign_on(connection, new_server("hämster"))
+    server_id = store.servers.register(connection, new_server("hämster"))
     [info] = store.servers.live()
     assert (info.id, info.name, info.host, info.pid) == (server_id, "hämster", "host", 123)
     assert (info.application, info.version) == ("app", "1")
@@ -98,7 +98,7 @@ def test_a_beat_says_how_busy_it_is(store: Store, worker: Worker) -> None:
     silent(worker, 60)
     [info] = store.servers.live()
     assert info.silent
-    assert store.servers.beat(worker.connection, worker.id, busy=3) is True
+    assert store.servers.heartbeat(worker.connection, worker.id, busy=3) is True
     [info] = store.servers.live()
     assert (info.busy, info.silent) == (3, False)
     assert store.now() - info.beat_at < timedelta(seconds=5)
@@ -106,10 +106,10 @@ def test_a_beat_says_how_busy_it_is(store: Store, worker: Worker) -> None:
 
 def test_a_server_that_signed_off_beats_no_more(store: Store, worker: Worker, hire: Hire) -> None:
     other = hire()
-    store.servers.sign_off(worker.connection, worker.id)
+    store.servers.deregister(worker.connection, worker.id)
     assert [info.id for info in store.servers.live()] == [other.id]
-    assert store.servers.beat(worker.connection, worker.id, busy=0) is False
-    assert store.servers.beat(worker.connection, 4711, busy=0) is False
+    assert store.servers.heartbeat(worker.connection, worker.id, busy=0) is False
+    assert store.servers.heartbeat(worker.connection, 4711, busy=0) is False
     assert others(other) == Others(0, [])
 
 
@@ -163,7 +163,7 @@ def test_each_is_judged_by_its_own_times(
     """Whatever the one that judges would allow."""
     patient, hasty = Lease(overdue=75.0, ends=600.0), Lease(overdue=0.5, ends=3.0)
     other = hire(open_store())
-    other.store.servers.beat(other.connection, other.id, 0, patient)
+    other.store.servers.heartbeat(other.connection, other.id, 0, patient)
     silent(other, 35, patient)
     assert others(worker, hasty) == Others(1, [])
     assert [one.silent for one in store.servers.live() if one.id == other.id] == [False]
@@ -268,7 +268,7 @@ def test_a_killed_process_lets_go_of_its_lock(
 def test_signing_off_leaves_no_file_behind(database_url: str, store: Store, worker: Worker) -> None:
     folder = Path(sa.make_url(database_url).database or "").parent
     assert [name for name in os.listdir(folder) if "server-" in name]
-    store.servers.sign_off(worker.connection, worker.id)
+    store.servers.deregister(worker.connection, worker.id)
     assert [name for name in os.listdir(folder) if "server-" in name] == []
 
 
@@ -291,12 +291,12 @@ def test_the_jobs_of_a_dead_server_run_again_before_newer_ones(
         assert (attempt.outcome, attempt.claim, attempt.attempt) == ("Lost", 1, 1)
         assert (attempt.server, attempt.error_type) == ("worker", "ServerLost")
         assert attempt.started_at <= attempt.finished_at
-    assert store.servers.beat(worker.connection, worker.id, 0) is False
+    assert store.servers.heartbeat(worker.connection, worker.id, 0) is False
     other = hire(name="other")
     again = other.claim()
     assert [job.id for job in again] == found + newer
     assert {(job.claim, job.attempt) for job in again[:3]} == {(2, 2)}
-    assert worker.settle([success(run) for run in runs]).successes == 0
+    assert worker.complete([success(run) for run in runs]).successes == 0
 
 
 def test_a_job_that_is_lost_again_and_again_is_parked(store: Store, hire: Hire) -> None:
@@ -369,7 +369,7 @@ def test_many_who_rescue_at_once_do_it_once(
         if number == 3:
             # And the dead one was not dead at all.
             return sum(
-                worker.settle([success(job) for job in runs[start : start + 20]]).successes
+                worker.complete([success(job) for job in runs[start : start + 20]]).successes
                 for start in range(0, count, 20)
             )
         return rescuers[number].store.servers.rescue(rescuers[number].connection, [worker.id])
@@ -389,9 +389,9 @@ def test_an_end_that_comes_after_the_rescue_counts_no_more(store: Store, worker:
     job = store.jobs.insert(new_job())
     run = worker.claim_one()
     store.servers.rescue(worker.connection, [worker.id])
-    assert worker.settle([success(run)]).successes == 0
-    assert worker.settle((), [setback(run, retry_in=1)]).setbacks == set()
-    assert worker.hand_back(run) == 0
+    assert worker.complete([success(run)]).successes == 0
+    assert worker.complete((), [failure(run, retry_in=1)]).failures == set()
+    assert worker.release(run) == 0
     assert fetch(store, job.id).state is JobState.ENQUEUED
     assert len(store.jobs.attempts(job.id)) == 1
 
@@ -411,7 +411,7 @@ def test_very_many_jobs_come_back_in_chunks_with_few_statements(
         # However many jobs there are.
         assert len(sent) <= 8, sent
         # From the first chunk on it can't go on as if nothing had happened.
-        assert store.servers.beat(worker.connection, worker.id, 0) is False
+        assert store.servers.heartbeat(worker.connection, worker.id, 0) is False
     assert [one.more for one in done] == [True, True, False]
     assert [one.servers for one in done] == [["worker"], [], []]
     assert store.jobs.counts()[JobState.ENQUEUED].value == 100
@@ -439,14 +439,14 @@ def test_a_rescue_waits_for_no_row_that_is_locked(
 
 
 def test_a_claim_that_crossed_the_sign_off_is_found(store: Store, worker: Worker) -> None:
-    assert store.servers.strays(worker.connection) == []
+    assert store.servers.leaked(worker.connection) == []
     store.jobs.insert_many(new_job() for _ in range(3))
     worker.claim(2)
-    assert store.servers.strays(worker.connection) == []
-    store.servers.sign_off(worker.connection, worker.id)
-    assert store.servers.strays(worker.connection) == [worker.id]
+    assert store.servers.leaked(worker.connection) == []
+    store.servers.deregister(worker.connection, worker.id)
+    assert store.servers.leaked(worker.connection) == [worker.id]
     assert store.servers.rescue(worker.connection, [worker.id]) == Rescue([], 2, 0)
-    assert store.servers.strays(worker.connection) == []
+    assert store.servers.leaked(worker.connection) == []
 
 
 # -- forgetting
@@ -462,9 +462,9 @@ def test_servers_are_forgotten_after_a_while(
     store.jobs.insert(new_job())
     holding.claim_one()
     for one in (old, recent, holding):
-        store.servers.sign_off(one.connection, one.id)
-    set_back(store, server.stopped_at, KEPT + 60, server.id.in_([old.id, holding.id]))
-    set_back(store, server.beat_at, KEPT + 60)
+        store.servers.deregister(one.connection, one.id)
+    fail(store, server.stopped_at, KEPT + 60, server.id.in_([old.id, holding.id]))
+    fail(store, server.beat_at, KEPT + 60)
     assert not store.servers.expiry().delete_some(connection)
     with store.database.connect() as reading:
         left = reading.execute(sa.select(server.id).order_by(server.id)).scalars().all()
@@ -477,7 +477,7 @@ def test_an_attempt_outlives_the_row_of_its_server(
 ) -> None:
     job = store.jobs.insert(new_job())
     worker.fail(worker.claim_one())
-    store.servers.sign_off(worker.connection, worker.id)
+    store.servers.deregister(worker.connection, worker.id)
     change(store, store.database.tables.server, stopped_at=MOMENT)
     assert not store.servers.expiry().delete_some(connection)
     [attempt] = store.jobs.attempts(job.id)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from flask_recurring._store import Hint, NewJob, Topic
+from flask_recurring._store import NewJob, Notification, Topic
 from flask_recurring._store import spool as spooling
 from flask_recurring._store.spool import CHUNK_BYTES, Chunk, Spool
 from tests.store.samples import new_job
@@ -50,7 +50,7 @@ def test_jobs_come_back_in_chunks_as_they_were(
             assert all(len(chunk.jobs) == 3 for chunk in chunks[:-1])
             for chunk in chunks:
                 again = Chunk(chunk.jobs)
-                assert (chunk.packed, chunk.hints) == (again.packed, again.hints)
+                assert (chunk.packed, chunk.notifications) == (again.packed, again.notifications)
                 assert chunk.keyed == any(job.key for job in chunk.jobs)
                 assert chunk.timed == any(job.due for job in chunk.jobs)
 
@@ -69,11 +69,11 @@ def test_hints_are_gathered_on_the_way() -> None:
         new_job(queue="late", run_at=moment + timedelta(hours=1)),
     ]
     with Spool(jobs) as spool:
-        assert spool.hints == {
-            Hint(Topic.JOB, "default"),
-            Hint(Topic.JOB, "mail"),
-            Hint(Topic.LATER, "default", 3),
-            Hint(Topic.TICK, "ticks"),
+        assert spool.notifications == {
+            Notification(Topic.JOB, "default"),
+            Notification(Topic.JOB, "mail"),
+            Notification(Topic.LATER, "default", 3),
+            Notification(Topic.TICK, "ticks"),
         }
 
 

@@ -20,7 +20,7 @@ from flask_recurring._store import Store
 from flask_recurring._store.claim import LOST_LIMIT, Claimed
 from flask_recurring._store.completion import Outcome
 from tests.store.samples import new_job
-from tests.store.worker import Worker, setback, success
+from tests.store.worker import Worker, failure, success
 
 any_number = st.integers(0, 1_000)
 
@@ -48,7 +48,7 @@ class Model:
         return "Deleted" if self.cancel else state
 
 
-class Life(RuleBasedStateMachine):
+class RecurringCommands(RuleBasedStateMachine):
     """What can happen to jobs, to servers, and to what servers say too late."""
 
     def __init__(self, store: Store) -> None:
@@ -99,24 +99,24 @@ class Life(RuleBasedStateMachine):
     @rule(number=any_number)
     def succeed(self, number: int) -> None:
         run, model, holds = self.run(number)
-        assert self.workers[0].settle([success(run)]).successes == holds
+        assert self.workers[0].complete([success(run)]).successes == holds
         if holds:
             model.end("Succeeded", run)
 
     @precondition(lambda self: self.runs)
     @rule(
         number=any_number,
-        outcome=st.sampled_from([Outcome.FAILED, Outcome.CANCELLED, Outcome.HANDED_BACK]),
+        outcome=st.sampled_from([Outcome.FAILED, Outcome.CANCELLED, Outcome.RELEASED]),
         retries=st.booleans(),
     )
-    def set_back(self, number: int, outcome: Outcome, retries: bool) -> None:
+    def fail(self, number: int, outcome: Outcome, retries: bool) -> None:
         run, model, holds = self.run(number)
         again = outcome is Outcome.FAILED and retries
-        end = setback(run, outcome, retry_in=0.0 if again else None)
-        assert self.workers[1].settle((), [end]).setbacks == ({run.id} if holds else set())
+        end = failure(run, outcome, retry_in=0.0 if again else None)
+        assert self.workers[1].complete((), [end]).failures == ({run.id} if holds else set())
         if not holds:
             return
-        if outcome is Outcome.HANDED_BACK:
+        if outcome is Outcome.RELEASED:
             model.attempt -= 1
             again = True
         state = "Deleted" if outcome is Outcome.CANCELLED else "Enqueued" if again else "Failed"
@@ -124,9 +124,9 @@ class Life(RuleBasedStateMachine):
 
     @precondition(lambda self: self.runs)
     @rule(number=any_number)
-    def hand_back(self, number: int) -> None:
+    def release(self, number: int) -> None:
         run, model, holds = self.run(number)
-        assert self.workers[0].hand_back(run) == holds
+        assert self.workers[0].release(run) == holds
         if holds:
             model.attempt -= 1
             model.end(model.after("Enqueued"), run)
@@ -199,7 +199,7 @@ class Life(RuleBasedStateMachine):
 
 def test_any_life(store: Store) -> None:
     run_state_machine_as_test(
-        lambda: Life(store),  # type: ignore[arg-type]
+        lambda: RecurringCommands(store),  # type: ignore[arg-type]
         settings=settings(
             max_examples=10,
             stateful_step_count=30,

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask_recurring._store import Minute, Store, Tally, Totals
 from tests.store.conftest import Hire, OpenStore
 from tests.store.race import race
-from tests.store.samples import change, row_count, set_back
+from tests.store.samples import change, fail, row_count
 from tests.store.worker import Worker
 from tests.waiting import wait_for
 
@@ -44,9 +44,9 @@ def test_nothing_has_happened_yet(store: Store) -> None:
 
 def test_tallies_of_a_minute_add_up(early: Store, worker: Worker, hire: Hire) -> None:
     other = hire()
-    worker.settle(tallies=[Tally("work", 3, 1, 2, 1.5, 0.5), Tally("play", 1, 0, 0, 0.25, 0.0)])
-    worker.settle(tallies=[Tally("work", 4, 0, 1, 0.5, 0.25)])
-    other.settle(tallies=iter([Tally("work", 10, 5, 0, 1.0, 1.0)]))
+    worker.complete(tallies=[Tally("work", 3, 1, 2, 1.5, 0.5), Tally("play", 1, 0, 0, 0.25, 0.0)])
+    worker.complete(tallies=[Tally("work", 4, 0, 1, 0.5, 0.25)])
+    other.complete(tallies=iter([Tally("work", 10, 5, 0, 1.0, 1.0)]))
     assert sums(early) == {
         "work": (17.0, 6.0, 3.0, 3.0, 1.75),
         "play": (1.0, 0.0, 0.0, 0.25, 0.0),
@@ -62,7 +62,7 @@ def test_minutes_without_anything_are_zeros(early: Store, worker: Worker) -> Non
     present = early.now().replace(second=0, microsecond=0)
     table = early.database.tables.statistics
     for ago, count in ((60, 60), (59, 59), (3, 30), (0, 1)):
-        worker.settle(tallies=[Tally("work", count, 0, 0, 0.0, 0.0)])
+        worker.complete(tallies=[Tally("work", count, 0, 0, 0.0, 0.0)])
         at = present - timedelta(minutes=ago)
         change(early, table, table.c.succeeded == count, minute=at)
     series = early.statistics.series(60)
@@ -77,8 +77,8 @@ def test_minutes_without_anything_are_zeros(early: Store, worker: Worker) -> Non
 
 
 def test_large_numbers(early: Store, worker: Worker) -> None:
-    worker.settle(tallies=[Tally("work", 2**40, 0, 0, 1e12, 0.0)])
-    worker.settle(tallies=[Tally("work", 2**40, 0, 0, 1e12, 0.0)])
+    worker.complete(tallies=[Tally("work", 2**40, 0, 0, 1e12, 0.0)])
+    worker.complete(tallies=[Tally("work", 2**40, 0, 0, 1e12, 0.0)])
     assert early.statistics.totals().succeeded == 2**41
     assert early.statistics.series(1)[0].succeeded == 2**41
 
@@ -92,7 +92,7 @@ def test_many_servers_that_add_at_once_lose_nothing(
 
     def run(number: int) -> None:
         for _ in range(25):
-            workers[number].settle(
+            workers[number].complete(
                 tallies=[Tally("a", 1, 2, 3, 1.0, 0.0), Tally("b", 1, 0, 0, 0.0, 1.0)]
             )
 
@@ -102,7 +102,7 @@ def test_many_servers_that_add_at_once_lose_nothing(
 
 def test_old_minutes_are_forgotten(store: Store, worker: Worker, connection: sa.Connection) -> None:
     table = store.database.tables.statistics
-    worker.settle(tallies=[Tally("old", 1, 0, 0, 0.0, 0.0), Tally("new", 1, 0, 0, 0.0, 0.0)])
-    set_back(store, table.c.minute, timedelta(days=31), table.c.task == "old")
+    worker.complete(tallies=[Tally("old", 1, 0, 0, 0.0, 0.0), Tally("new", 1, 0, 0, 0.0, 0.0)])
+    fail(store, table.c.minute, timedelta(days=31), table.c.task == "old")
     assert not store.statistics.expiry(timedelta(days=30)).delete_some(connection)
     assert sums(store).keys() == {"new"}

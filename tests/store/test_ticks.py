@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from flask_recurring._server.clock import Clock
 from flask_recurring._server.ticker import BATCH, Ticker
-from flask_recurring._store import Hint, Store, Topic
-from flask_recurring._store.records import Due
+from flask_recurring._store import Notification, Store, Topic
+from flask_recurring._store.records import TickWrite
 from tests.store.conftest import OpenStore
 from tests.store.race import race
 from tests.store.samples import (
@@ -28,11 +28,11 @@ from tests.store.worker import Worker
 DUE = MOMENT.replace(second=0, microsecond=0)
 
 
-def ticker(store: Store, tell: Callable[[Hint], None] | None = None) -> Ticker:
-    return Ticker(store, Clock(), tasks=lambda: ["work"], tell=tell)
+def ticker(store: Store, notify: Callable[[Notification], None] | None = None) -> Ticker:
+    return Ticker(store, Clock(), tasks=lambda: ["work"], notify=notify)
 
 
-def due(id: str = "nightly", at: datetime | None = DUE, **values: object) -> Due:
+def due(id: str = "nightly", at: datetime | None = DUE, **values: object) -> TickWrite:
     """A tick of the task ``work``."""
     given: dict[str, object] = {
         "recurring_id": id,
@@ -44,10 +44,10 @@ def due(id: str = "nightly", at: datetime | None = DUE, **values: object) -> Due
         "priority": 0,
         "options": None,
     }
-    return Due(**(given | values))  # type: ignore[arg-type]
+    return TickWrite(**(given | values))  # type: ignore[arg-type]
 
 
-def write(store: Store, connection: sa.Connection, *ticks: Due) -> None:
+def write(store: Store, connection: sa.Connection, *ticks: TickWrite) -> None:
     with store.database.driver.transaction(connection):
         store.recurring.write_ticks(connection, ticks)
 
@@ -195,7 +195,7 @@ def test_locks_step_over_those_of_others(store: Store, connection: sa.Connection
 
 
 def test_one_tick_for_any_number_that_were_missed(store: Store, connection: sa.Connection) -> None:
-    told: list[Hint] = []
+    told: list[Notification] = []
     store.recurring.save([definition(queue="mail", priority=1)])
     change(store, store.database.tables.recurring_job, next_at=DUE)
     ticker(store, told.append).perform(connection)
@@ -205,7 +205,7 @@ def test_one_tick_for_any_number_that_were_missed(store: Store, connection: sa.C
     assert found.next_at == found.last_due + timedelta(minutes=1)
     assert found.last_due <= store.now() <= found.next_at + timedelta(seconds=5)
     assert row_count(store, store.database.tables.job) == 1
-    assert told == [Hint(Topic.TICK, "mail", 1)]
+    assert told == [Notification(Topic.TICK, "mail", 1)]
 
 
 def test_tickers_that_come_together_write_each_tick_once(

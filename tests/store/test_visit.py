@@ -7,7 +7,7 @@ import time
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring._store import Failure, Store, StoreUnavailable
+from flask_recurring._store import ErrorKind, Store, StoreUnavailable
 from flask_recurring.job import JobState
 from tests.store.conftest import OpenStore
 from tests.store.samples import fetch, new_job, postgresql_only
@@ -36,7 +36,7 @@ def test_what_takes_too_long_is_given_up(store: Store) -> None:
         store.database.connect() as connection,
     ):
         connection.exec_driver_sql(SLOW[store.database.driver.name])
-    assert caught.value.failure is Failure.SLOW
+    assert caught.value.failure is ErrorKind.SLOW
     assert time.monotonic() - begun < 20
     # The connection is as it was.
     with store.database.connect() as connection:
@@ -83,7 +83,7 @@ def test_an_act_in_it_waits_no_longer_for_a_lock(
         holder.execute(sa.select(job.c.id).with_for_update())
         with pytest.raises(StoreUnavailable) as caught, store.database.visit(0.2):
             store.jobs.delete(committed)
-    assert caught.value.failure is Failure.SLOW
+    assert caught.value.failure is ErrorKind.SLOW
     assert fetch(store, committed).state is JobState.ENQUEUED
     assert store.audit.newest() == []
 

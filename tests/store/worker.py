@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 
-from flask_recurring._store import Entry, NewServer, Store, Tally
+from flask_recurring._store import ConsoleRow, NewServer, Store, Tally
 from flask_recurring._store.claim import Claimed, Lane
-from flask_recurring._store.completion import Outcome, Setback, Success
+from flask_recurring._store.completion import Failure, Outcome, Success
 from flask_recurring._store.records import Accepted
 
 
@@ -21,11 +21,11 @@ class Worker:
         self.tasks = tasks
         self.driver = store.database.driver
         self.connection = store.database.open(name)
-        self.id = store.servers.sign_on(self.connection, new_server(name, tasks))
+        self.id = store.servers.register(self.connection, new_server(name, tasks))
 
     def lanes(self) -> list[Lane]:
         """All lanes, in the order of their names and priorities."""
-        return self.driver.survey(self.connection).lanes
+        return self.driver.discover_lanes(self.connection).lanes
 
     def claim(self, limit: int = 100, lanes: Sequence[Lane] | None = None) -> list[Claimed]:
         """Take jobs; from all lanes as a survey finds them, if none are given."""
@@ -41,31 +41,31 @@ class Worker:
         [job] = self.claim(1)
         return job
 
-    def settle(
+    def complete(
         self,
         successes: Sequence[Success] = (),
-        setbacks: Sequence[Setback] = (),
-        entries: Sequence[Entry] = (),
+        failures: Sequence[Failure] = (),
+        entries: Sequence[ConsoleRow] = (),
         tallies: Iterable[Tally] = (),
     ) -> Accepted:
         """Write how runs ended."""
-        return self.driver.settle(self.connection, successes, setbacks, entries, tallies, self.id)
+        return self.driver.complete(self.connection, successes, failures, entries, tallies, self.id)
 
     def succeed(self, *jobs: Claimed) -> int:
         """Write that these runs succeeded; returns how many were accepted."""
-        return self.settle([success(job) for job in jobs]).successes
+        return self.complete([success(job) for job in jobs]).successes
 
     def fail(self, job: Claimed, retry_in: float | None = None) -> bool:
         """Write that the run failed; returns whether that was accepted."""
-        return bool(self.settle(setbacks=[setback(job, retry_in=retry_in)]).setbacks)
+        return bool(self.complete(failures=[failure(job, retry_in=retry_in)]).failures)
 
-    def hand_back(self, *jobs: Claimed) -> int:
+    def release(self, *jobs: Claimed) -> int:
         """Give jobs back that were not begun; returns how many were."""
-        return self.driver.hand_back(self.connection, [(job.id, job.claim) for job in jobs])
+        return self.driver.release(self.connection, [(job.id, job.claim) for job in jobs])
 
     def close(self) -> None:
         """Close its connection, and give up its sign of life."""
-        self.driver.release()
+        self.driver.end_liveness()
         self.connection.close()
 
 
@@ -89,17 +89,17 @@ def success(job: Claimed, *, seconds: float = 0.0, result: str | None = None) ->
     return Success(job.id, job.claim, moment - seconds, moment, result, job.task, job.waited)
 
 
-def setback(
+def failure(
     job: Claimed,
     outcome: Outcome = Outcome.FAILED,
     *,
     seconds: float = 0.0,
     retry_in: float | None = None,
     message: str = "no",
-) -> Setback:
+) -> Failure:
     """A run of so many seconds that has just failed, or was cancelled."""
     moment = time.monotonic()
-    return Setback(
+    return Failure(
         id=job.id,
         claim=job.claim,
         attempt=job.attempt,

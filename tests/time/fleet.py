@@ -11,7 +11,7 @@ from flask_recurring._recurring.recurring_job import RecurringJob, Tick
 from flask_recurring._server.clock import Clock
 from flask_recurring._server.promoter import Promoter
 from flask_recurring._server.ticker import Ticker
-from flask_recurring._store import Hint, Store
+from flask_recurring._store import Notification, Store
 from flask_recurring.job import Job
 from tests.store.samples import definition, fetch
 from tests.store.worker import Worker
@@ -24,7 +24,7 @@ class Fleet:
     def __init__(self, store: Store, clock: DatabaseClock) -> None:
         self.store = store
         self.clock = clock
-        self.told: list[Hint] = []
+        self.notified: list[Notification] = []
         self.promoted = False
         self._connection = store.database.open("control")
 
@@ -45,7 +45,11 @@ class Fleet:
             self.promoted = True
 
         ticker = Ticker(
-            self.store, Clock(), tasks=lambda: ["work"], tell=self.told.append, promote=promote
+            self.store,
+            Clock(),
+            tasks=lambda: ["work"],
+            notify=self.notified.append,
+            promote=promote,
         )
         while ticker.next_at <= time.monotonic():
             ticker.perform(self._connection)

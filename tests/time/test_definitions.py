@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask_recurring._recurring.definition import Definition, fingerprint
 from flask_recurring._recurring.policy import Misfire, Overlap, Policy
 from flask_recurring._recurring.recurring_job import RecurringJob
-from flask_recurring._store import Hint, Store, Topic
+from flask_recurring._store import Notification, Store, Topic
 from flask_recurring._store.recurring.definitions import CHUNK, REMEMBERED
 from flask_recurring.cron import CronExpression
 from flask_recurring.errors import ConfigurationError
@@ -51,7 +51,7 @@ class Host:
         with self.store.database.connect() as connection:
             manifest = self.store.manifests.write(connection, self.definitions)
             new = replace(new_server(self.application), manifest=manifest)
-            self.id = self.store.servers.sign_on(connection, new)
+            self.id = self.store.servers.register(connection, new)
         return self.declare()
 
     def declare(self) -> frozenset[str]:
@@ -59,7 +59,7 @@ class Host:
 
     def stop(self) -> None:
         with self.store.database.connect() as connection:
-            self.store.servers.sign_off(connection, self.id)
+            self.store.servers.deregister(connection, self.id)
 
 
 # -- JSON
@@ -539,12 +539,12 @@ def test_lists_that_no_server_uses_are_forgotten(store: Store) -> None:
 
 
 def test_changes_are_told(store: Store) -> None:
-    told: list[Hint] = []
-    store.subscribe(told.append)
+    notified: list[Notification] = []
+    store.subscribe(notified.append)
     host = Host(store, OLD)
     host.start()
     store.recurring.override("nightly", {"cron": HOURLY}, actor="Ann")
     store.recurring.reset("nightly", actor="Ann")
     host.stop()
     orphan(store, "nightly")
-    assert told == [Hint(Topic.SCHEDULE)] * 4
+    assert notified == [Notification(Topic.SCHEDULE)] * 4

@@ -10,13 +10,13 @@ import sqlalchemy as sa
 
 from flask_recurring import JobContext, PreviousRun, Scheduler
 from flask_recurring._recurring.policy import Policy
-from flask_recurring._store import Bookmark, Count, Order, RecurringPage, Store
+from flask_recurring._store import Bookmark, CappedCount, Order, RecurringPage, Store
 from flask_recurring._store.capped_count import CAP
 from flask_recurring._store.recurring.history import percentile
 from flask_recurring.job import JobState
 from tests.applications import Applications, lines_of, store_of, wait_for_job
 from tests.store.samples import change, definition
-from tests.store.worker import setback, success
+from tests.store.worker import failure, success
 from tests.time.fleet import Fleet
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -41,7 +41,7 @@ def test_pages_in_the_order_of_ids_forth_and_back(store: Store) -> None:
     store.recurring.save([definition(id) for id in reversed(ids)])
     first = store.recurring.page(limit=10)
     assert ids_of(first) == ids[:10]
-    assert (first.previous, first.next, first.total) == (None, bookmark("job-09"), Count(25))
+    assert (first.previous, first.next, first.total) == (None, bookmark("job-09"), CappedCount(25))
     second = store.recurring.page(after=first.next, limit=10)
     assert ids_of(second) == ids[10:20]
     assert (second.previous, second.next) == (bookmark("job-10"), bookmark("job-19"))
@@ -58,7 +58,7 @@ def test_pages_in_the_order_of_ids_forth_and_back(store: Store) -> None:
     assert (nothing.items, nothing.previous, nothing.next) == ([], None, None)
     # A place that comes from a list in another order is still a place.
     assert store.recurring.page(after=Bookmark(7, "job-09"), limit=10) == second
-    assert store.recurring.count() == Count(25)
+    assert store.recurring.count() == CappedCount(25)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 4, 7, 9])
@@ -139,7 +139,7 @@ def test_a_page_of_those_with_all_words_in_id_or_task(store: Store) -> None:
 
     def found(search: str) -> list[str]:
         page = store.recurring.page(search)
-        assert page.total == Count(len(page.items))
+        assert page.total == CappedCount(len(page.items))
         return [job.id for job in page.items]
 
     assert found("MAIL week") == ["Mail weekly"]
@@ -155,7 +155,7 @@ def test_a_page_of_those_with_all_words_in_id_or_task(store: Store) -> None:
 
 def test_a_page_counts_up_to_a_cap(store: Store) -> None:
     store.recurring.save([definition(f"job-{number}") for number in range(CAP + 1)])
-    assert store.recurring.count() == store.recurring.page(limit=1).total == Count(CAP, True)
+    assert store.recurring.count() == store.recurring.page(limit=1).total == CappedCount(CAP, True)
     assert len(store.recurring.page(limit=3).items) == 3
 
 
@@ -178,9 +178,9 @@ def test_history_tells_how_runs_went(fleet: Fleet) -> None:
     fleet.clock.move(5 * SECOND)
     run = fleet.worker.claim_one()
     fleet.tick(NOON + 2 * MINUTE)
-    fleet.worker.settle([success(run, seconds=3)])
+    fleet.worker.complete([success(run, seconds=3)])
     fleet.store.recurring.trigger("job", "Ann")
-    going = fleet.worker.claim_one()
+    active = fleet.worker.claim_one()
     triggered, skipped, first = fleet.store.recurring.history("job")
     assert (first.tick.due, first.tick.outcome) == (NOON + MINUTE, "run")
     assert (first.state, first.tick.job_id) == (JobState.SUCCEEDED, run.id)
@@ -192,7 +192,7 @@ def test_history_tells_how_runs_went(fleet: Fleet) -> None:
     assert triggered.lateness == pytest.approx(0, abs=5)
     assert triggered.started_at is not None
     assert triggered.finished_at is None
-    fleet.worker.succeed(going)
+    fleet.worker.succeed(active)
     assert len(fleet.store.recurring.history("job", 2)) == 2
     assert fleet.store.recurring.history("nul\0") == []
 
@@ -202,7 +202,7 @@ def test_lateness_is_that_of_the_first_attempt(fleet: Fleet) -> None:
     fleet.tick(NOON + 60 * MINUTE)
     fleet.clock.move(10 * SECOND)
     run = fleet.worker.claim_one()
-    fleet.worker.settle(setbacks=[setback(run, retry_in=60)])
+    fleet.worker.complete(failures=[failure(run, retry_in=60)])
     scheduled = fleet.store.recurring.history("job")[0]
     assert scheduled.state is JobState.SCHEDULED
     assert scheduled.lateness == pytest.approx(10, abs=2)
@@ -229,7 +229,7 @@ def test_timing_of_the_last_runs(fleet: Fleet) -> None:
     assert (timing.runs, timing.lateness_p50, timing.duration_p95) == (0, None, None)
     for number in range(1, 21):
         fleet.tick(NOON + number * MINUTE)
-        fleet.worker.settle([success(fleet.worker.claim_one(), seconds=number)])
+        fleet.worker.complete([success(fleet.worker.claim_one(), seconds=number)])
     job = fleet.store.database.tables.job
     # A success takes its own time: what counts is what the row says.
     for one in fleet.jobs():

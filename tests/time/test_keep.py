@@ -14,7 +14,7 @@ from flask_recurring._recurring.policy import Policy
 from flask_recurring._server.cleaner import Cleaning, Retention, cleanings
 from flask_recurring._store import Store
 from flask_recurring._store import purge as purging
-from flask_recurring._store.purge import Place
+from flask_recurring._store.purge import PurgeCursor
 from flask_recurring.job import JobState
 from tests.store.samples import change, definition, row_count, write_rows
 
@@ -129,7 +129,7 @@ def test_the_walk_goes_on_where_it_was_past_those_that_are_kept(
     keeps(store, keeper=50)
     fill(store, "keeper", 25, age=3 * DAY)
     fill(store, None, 12)
-    place = Place()
+    place = PurgeCursor()
     chunks = []
     more = True
     while more:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask_recurring._recurring.policy import Policy
 from flask_recurring._server import promoter
 from flask_recurring._server.overlap import GOING, REPLACED, RETRYING, WAITING
-from flask_recurring._store import Hint, Topic
+from flask_recurring._store import Notification, Topic
 from flask_recurring._store.claim import Claimed
 from flask_recurring.job import JobState
 from tests.store.conftest import OpenStore
@@ -132,12 +132,12 @@ def test_a_run_by_hand_comes_at_once(fleet: Fleet, overlap: str) -> None:
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 def test_a_run_by_hand_waits_where_runs_are_kept_apart(fleet: Fleet, overlap: str) -> None:
     run = start_first(fleet, overlap)
-    told: list[Hint] = []
-    fleet.store.subscribe(told.append)
+    notified: list[Notification] = []
+    fleet.store.subscribe(notified.append)
     first, second = (fleet.store.recurring.trigger("job", "Ann") for _ in range(2))
     assert first == fleet.jobs()[1]
     assert states(fleet) == ["Processing", "Awaiting", "Awaiting"]
-    assert told == []
+    assert notified == []
     fleet.tick(minute(2))
     assert outcomes(fleet)[-1] == "skipped", "one more would be going then"
     fleet.worker.succeed(run)
@@ -190,12 +190,12 @@ def test_many_that_are_requeued_go_one_by_one(fleet: Fleet) -> None:
     for number in range(1, 4):
         fleet.tick(minute(number))
         fleet.worker.succeed(fleet.worker.claim_one())
-    fleet.told.clear()
-    fleet.store.subscribe(fleet.told.append)
+    fleet.notified.clear()
+    fleet.store.subscribe(fleet.notified.append)
     ids = [job.id for job in fleet.jobs()]
     assert fleet.store.jobs.requeue_all(ids) == ids
     assert states(fleet) == ["Enqueued", "Awaiting", "Awaiting"]
-    assert fleet.told == [Hint(Topic.JOB, "default", 0)]
+    assert fleet.notified == [Notification(Topic.JOB, "default", 0)]
     for id in ids:
         run = fleet.worker.claim_one()
         assert run.id == id
@@ -242,10 +242,10 @@ def test_queue_lets_one_wait_until_the_other_has_ended(fleet: Fleet) -> None:
     assert states(fleet) == ["Processing", "Awaiting"]
 
     fleet.worker.succeed(run)
-    fleet.told.clear()
-    fleet.store.subscribe(fleet.told.append)
+    fleet.notified.clear()
+    fleet.store.subscribe(fleet.notified.append)
     fleet.promote()
-    assert fleet.told == [Hint(Topic.JOB, "default", 0)]
+    assert fleet.notified == [Notification(Topic.JOB, "default", 0)]
     second = fleet.worker.claim_one()
     assert (second.id, second.due) == (waiting.id, minute(2))
     assert second.waited < 30, "from when it could run"
@@ -360,7 +360,7 @@ def test_promoting_at_the_same_time_promotes_each_once(
     connections = [store.database.open("control") for store in stores]
 
     def promote(number: int) -> int:
-        return len(stores[number].recurring.promote(connections[number]).hints)
+        return len(stores[number].recurring.promote(connections[number]).notifications)
 
     race(4, promote)
     # What one of them left out, since another had locked its row, comes with the next look.
@@ -381,18 +381,18 @@ def test_a_promotion_is_told_to_other_processes(
     listening = other.database.open("listen")
     driver.listen(listening)
     fleet.promote()
-    hints = driver.hear(listening, 2.0)
-    assert hints in ([Hint(Topic.JOB, "default", 0)], [Hint(Topic.ANY)])
+    notifications = driver.receive(listening, 2.0)
+    assert notifications in ([Notification(Topic.JOB, "default", 0)], [Notification(Topic.ANY)])
     listening.close()
 
 
 def test_looking_costs_little_where_nothing_waits(fleet: Fleet) -> None:
     assert promoter.INTERVAL <= 5
-    told: list[str] = []
+    notified: list[str] = []
     engine = fleet.store.database.engine
 
     def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
-        told.append(statement)
+        notified.append(statement)
 
     sa.event.listen(sa.engine.Engine, "before_cursor_execute", note)
     try:
@@ -400,7 +400,7 @@ def test_looking_costs_little_where_nothing_waits(fleet: Fleet) -> None:
     finally:
         sa.event.remove(sa.engine.Engine, "before_cursor_execute", note)
     assert engine is not None
-    assert len(told) == 1
+    assert len(notified) == 1
 
 
 # -- cancel
@@ -408,12 +408,12 @@ def test_looking_costs_little_where_nothing_waits(fleet: Fleet) -> None:
 
 def test_cancel_asks_the_running_one_to_stop_and_runs(fleet: Fleet) -> None:
     run = start_first(fleet, "cancel")
-    fleet.told.clear()
+    fleet.notified.clear()
     fleet.tick(minute(2))
     first, second = fleet.jobs()
     assert (first.state, first.cancel_requested) == (JobState.PROCESSING, True)
     assert (second.state, second.due) == (JobState.ENQUEUED, minute(2))
-    assert Hint(Topic.CANCEL) in fleet.told
+    assert Notification(Topic.CANCEL) in fleet.notified
     assert outcomes(fleet) == ["run", "run"]
     fleet.worker.fail(run)
     assert states(fleet) == ["Deleted", "Enqueued"]
@@ -424,7 +424,7 @@ def test_cancel_takes_the_place_of_one_that_waits(fleet: Fleet) -> None:
     fleet.tick(minute(1))
     fleet.tick(minute(2))
     assert states(fleet) == ["Deleted", "Enqueued"]
-    assert Hint(Topic.CANCEL) not in fleet.told
+    assert Notification(Topic.CANCEL) not in fleet.notified
 
 
 def test_cancel_takes_the_place_of_one_that_waits_for_its_retry(fleet: Fleet) -> None:
@@ -460,11 +460,11 @@ def test_cancel_of_many_at_once(fleet: Fleet) -> None:
 
 def test_plain_ones_cost_no_question_more(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
-    going = fleet.store.recurring.going
+    active = fleet.store.recurring.active
 
     def counted(connection: sa.Connection, ids: list[str]) -> object:
         asked.append(len(ids))
-        return going(connection, ids)
+        return active(connection, ids)
 
     monkeypatch.setattr(fleet.store.recurring, "going", counted)
     for number in range(5):

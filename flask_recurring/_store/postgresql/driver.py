@@ -29,12 +29,12 @@ import sqlalchemy as sa
 from psycopg.pq import TransactionStatus
 from psycopg.sql import SQL, Identifier
 
-from ..chunks import pieces
-from ..claim import LOST_LIMIT, Claimed, Lane, Survey
-from ..completion import Outcome, Setback, Success, state_after
+from ..chunks import chunked
+from ..claim import LOST_LIMIT, Claimed, Lane, LaneDiscovery
+from ..completion import Failure, Outcome, Success, state_after
 from ..keys import claimed_keys
-from ..notification import Hint, Topic
-from ..records import Accepted, Due, Entry, NewJob, Tally
+from ..notification import Notification, Topic
+from ..records import Accepted, ConsoleRow, NewJob, Tally, TickWrite
 from ..schema import Tables
 from ..spool import Chunk
 from .connection import keep_alive, raw
@@ -193,10 +193,12 @@ class PostgreSQL:
 
     # -- jobs
 
-    def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
-        return self.insert_over(raw(connection), job, hint)
+    def insert(
+        self, connection: sa.Connection, job: NewJob, notification: Notification | None
+    ) -> Any:
+        return self.insert_over(raw(connection), job, notification)
 
-    def insert_over(self, lent: Any, job: NewJob, hint: Hint | None) -> Any:
+    def insert_over(self, borrowed: Any, job: NewJob, notification: Notification | None) -> Any:
         values: dict[str, Any] = {
             "task": job.task,
             "arguments": job.arguments,
@@ -215,11 +217,11 @@ class PostgreSQL:
             }
             statements = self._sql.insert
         began = time.monotonic()
-        payload = None if hint is None else hint.encode()
+        payload = None if notification is None else notification.encode()
         notifies = payload is not None and not self._throttle.spares(payload, began)
         if notifies:
             values |= {"channel": self._channel, "payload": payload}
-        row = lent.execute(statements[notifies], values).fetchone()
+        row = borrowed.execute(statements[notifies], values).fetchone()
         if row is not None and payload is not None:
             ended = time.monotonic()
             if notifies:
@@ -227,7 +229,7 @@ class PostgreSQL:
             elif not self._throttle.covers(payload, ended):
                 # The job is there, whatever becomes of this; then it is found by the next poll.
                 with suppress(psycopg.Error):
-                    lent.execute("SELECT pg_notify(%s, %s)", (self._channel, payload))
+                    borrowed.execute("SELECT pg_notify(%s, %s)", (self._channel, payload))
         return row
 
     def insert_many(self, connection: sa.Connection, chunk: Chunk) -> list[int]:
@@ -259,7 +261,7 @@ class PostgreSQL:
             pending = {place: job for place, job in pending.items() if place not in found}
         return [found[place] for place in range(len(jobs))]
 
-    def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
+    def write_ticks(self, connection: sa.Connection, due: Sequence[TickWrite]) -> None:
         names = (
             *("id", "due", "next_at", "task", "arguments", "queue", "priority", "options"),
             *("outcome", "reason", "start", "awaiting"),
@@ -269,13 +271,13 @@ class PostgreSQL:
         raw(connection).execute(self._sql.write_ticks, (ticks.decode(),))
         ran = [tick for tick in due if tick.due is not None and tick.outcome == "run"]
         for queue, priority in {(tick.queue, tick.priority) for tick in ran}:
-            self.announce(connection, Hint(Topic.TICK, queue, priority))
+            self.notify(connection, Notification(Topic.TICK, queue, priority))
 
-    def survey(self, connection: sa.Connection) -> Survey:
-        rows = raw(connection).execute(self._sql.survey, binary=True).fetchall()
+    def discover_lanes(self, connection: sa.Connection) -> LaneDiscovery:
+        rows = raw(connection).execute(self._sql.discover_lanes, binary=True).fetchall()
         now, paused, *_ = rows[0]
         lanes = [Lane(*lane) for _, _, *lane in rows if lane[0] is not None]
-        return Survey(now, lanes, frozenset(paused))
+        return LaneDiscovery(now, lanes, frozenset(paused))
 
     def claim(
         self,
@@ -288,7 +290,7 @@ class PostgreSQL:
         lost_below: int = LOST_LIMIT,
     ) -> list[Claimed]:
         claimed: list[Claimed] = []
-        for some in pieces(lanes, LANES_AT_ONCE):
+        for some in chunked(lanes, LANES_AT_ONCE):
             if len(claimed) < limit:
                 room = limit - len(claimed)
                 claimed += self._claim(connection, server_id, some, tasks, room, lost_below)
@@ -325,26 +327,26 @@ class PostgreSQL:
             claimed.sort(key=lambda job: place[job.queue, job.priority])
         return claimed
 
-    def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
+    def release(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
         jobs = sorted(jobs)
         values = {
             "ids": literal([job[0] for job in jobs]),
             "claims": literal([job[1] for job in jobs]),
         }
-        return raw(connection).execute(self._sql.hand_back, values).rowcount
+        return raw(connection).execute(self._sql.release, values).rowcount
 
-    def settle(
+    def complete(
         self,
         connection: sa.Connection,
         successes: Sequence[Success],
-        setbacks: Sequence[Setback],
-        entries: Sequence[Entry],
+        failures: Sequence[Failure],
+        entries: Sequence[ConsoleRow],
         tallies: Iterable[Tally],
         server_id: int,
     ) -> Accepted:
         driver = raw(connection)
         counts = list(tallies)
-        if successes and not (setbacks or entries or counts):
+        if successes and not (failures or entries or counts):
             return Accepted(self._succeed(driver, successes, time.monotonic()), set())
         # The transaction has one time, so there is one for what is reckoned from it. Taken before
         # it begins, lest a run seem to have begun before its job was made.
@@ -354,7 +356,7 @@ class PostgreSQL:
             if entries:
                 self._write_console(driver, entries, moment)
             succeeded = self._succeed(driver, successes, moment) if successes else 0
-            failed = self._set_back(driver, setbacks, moment) if setbacks else set()
+            failed = self._fail(driver, failures, moment) if failures else set()
             if counts:
                 self._count(driver, counts, server_id)
         return Accepted(succeeded, failed)
@@ -376,34 +378,34 @@ class PostgreSQL:
             ).rowcount
         return driver.execute(self._sql.succeed, values).rowcount
 
-    def _set_back(
-        self, driver: psycopg.Connection[Any], setbacks: Sequence[Setback], now: float
+    def _fail(
+        self, driver: psycopg.Connection[Any], failures: Sequence[Failure], now: float
     ) -> set[int]:
         # A run may have been given back and have come to its end as well: the first word counts.
-        first = {(run.id, run.claim): run for run in reversed(setbacks)}
-        setbacks = [first[key] for key in sorted(first)]
+        first = {(run.id, run.claim): run for run in reversed(failures)}
+        failures = [first[key] for key in sorted(first)]
         rows = driver.execute(
-            self._sql.set_back,
+            self._sql.fail,
             {
-                "ids": literal([run.id for run in setbacks]),
-                "claims": literal([run.claim for run in setbacks]),
-                "states": [state_after(run) for run in setbacks],
-                "delays": literal([_micros(run.retry_in) for run in setbacks]),
-                "returned": literal([int(run.outcome is Outcome.HANDED_BACK) for run in setbacks]),
-                "outcomes": [run.outcome.value for run in setbacks],
-                "attempts": literal([run.attempt for run in setbacks]),
-                "began": literal([int((now - run.started) * 1e6) for run in setbacks]),
-                "ended": literal([int((now - run.finished) * 1e6) for run in setbacks]),
-                "types": [run.error_type for run in setbacks],
-                "messages": [run.message for run in setbacks],
-                "tracebacks": [run.traceback for run in setbacks],
-                "summaries": [run.summary for run in setbacks],
+                "ids": literal([run.id for run in failures]),
+                "claims": literal([run.claim for run in failures]),
+                "states": [state_after(run) for run in failures],
+                "delays": literal([_micros(run.retry_in) for run in failures]),
+                "returned": literal([int(run.outcome is Outcome.RELEASED) for run in failures]),
+                "outcomes": [run.outcome.value for run in failures],
+                "attempts": literal([run.attempt for run in failures]),
+                "began": literal([int((now - run.started) * 1e6) for run in failures]),
+                "ended": literal([int((now - run.finished) * 1e6) for run in failures]),
+                "types": [run.error_type for run in failures],
+                "messages": [run.message for run in failures],
+                "tracebacks": [run.traceback for run in failures],
+                "summaries": [run.summary for run in failures],
             },
         ).fetchall()
         return {row[0] for row in rows}
 
     def _write_console(
-        self, driver: psycopg.Connection[Any], entries: Sequence[Entry], now: float
+        self, driver: psycopg.Connection[Any], entries: Sequence[ConsoleRow], now: float
     ) -> None:
         # The last value of a bar wins; one statement may write a row only once.
         latest = {(entry.job_id, entry.claim, entry.seq): entry for entry in entries}.values()
@@ -440,17 +442,17 @@ class PostgreSQL:
 
     # -- hints
 
-    def announce(self, connection: sa.Connection, hint: Hint) -> None:
-        connection.execute(sa.select(sa.func.pg_notify(self._channel, hint.encode())))
+    def notify(self, connection: sa.Connection, notification: Notification) -> None:
+        connection.execute(sa.select(sa.func.pg_notify(self._channel, notification.encode())))
 
     def listen(self, connection: sa.Connection) -> None:
         raw(connection).execute(SQL("LISTEN {}").format(Identifier(self._channel)))
 
-    def hear(self, connection: sa.Connection, timeout: float) -> list[Hint]:
+    def receive(self, connection: sa.Connection, timeout: float) -> list[Notification]:
         driver = raw(connection)
         # After the first, all that came along with it.
         heard = {notice.payload for notice in driver.notifies(timeout=timeout, stop_after=1)}
-        return [Hint.decode(payload) for payload in heard]
+        return [Notification.decode(payload) for payload in heard]
 
     # -- signs of life
 
@@ -477,7 +479,7 @@ class PostgreSQL:
         )
         return {row[0] for row in rows}
 
-    def release(self) -> None:
+    def end_liveness(self) -> None:
         return
 
 

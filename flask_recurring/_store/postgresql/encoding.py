@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from psycopg.types import string
 
-from ..failure import Failure, StoreUnusable
+from ..errors import ErrorKind, StoreUnusable
 from ..text import fitted
 
 NO_ENCODING = "SQL_ASCII"
@@ -38,7 +38,7 @@ def database_codec(driver: psycopg.Connection[Any]) -> str | None:
             "what its text means, so jobs can't be kept in it; make another one: "
             "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
-        error.failure = Failure.UNFIT
+        error.failure = ErrorKind.UNFIT
         raise error
     return codec_of(encoding)
 

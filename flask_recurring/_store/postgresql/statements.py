@@ -145,7 +145,7 @@ class Statements:
                              WHERE job_id = ANY(ARRAY(SELECT job_id FROM fresh))) AS job_id
                   FROM given GROUP BY id) AS moved
             WHERE row.id = moved.id"""
-        self.survey = f"""
+        self.discover_lanes = f"""
             WITH RECURSIVE lane AS (
                 (SELECT queue, priority, run_at FROM {job} WHERE {WAITING}
                  ORDER BY queue, priority, run_at LIMIT 1)
@@ -158,7 +158,7 @@ class Statements:
             FROM (SELECT ARRAY(SELECT name FROM {tables.name("queue")}
                                WHERE paused_at IS NOT NULL) AS paused) AS always
                  LEFT JOIN lane ON true"""
-        self.hand_back = f"""
+        self.release = f"""
             UPDATE {job} AS job
             SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE 'Enqueued' END,
                 finished_at = CASE WHEN cancel_requested THEN now() END,
@@ -176,7 +176,7 @@ class Statements:
             for result in ("NULL", _at("results text"))
         )
         waits = f"{_at('states text')} = 'Enqueued' AND NOT cancel_requested"
-        self.set_back = f"""
+        self.fail = f"""
             WITH changed AS (
                 UPDATE {job} AS job
                 SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE {_at("states text")} END,

@@ -14,24 +14,24 @@
 
 from __future__ import annotations
 
-from .commands import Life
+from .commands import RecurringCommands
 from .definitions import Declared, Definitions
 from .history import History
 from .orphans import Orphans
-from .overlaps import Going, Overlaps
+from .overlaps import ActiveRuns, Overlaps
 from .pages import Bookmark, Order, Pages, RecurringPage
 from .ticks import DueRow, Ticks, options_of
 
 
-class Recurring(Definitions, Orphans, Life, Ticks, Overlaps, History, Pages):
+class Recurring(Definitions, Orphans, RecurringCommands, Ticks, Overlaps, History, Pages):
     """The recurring_job and tick tables."""
 
 
 __all__ = [
+    "ActiveRuns",
     "Bookmark",
     "Declared",
     "DueRow",
-    "Going",
     "Order",
     "Recurring",
     "RecurringPage",

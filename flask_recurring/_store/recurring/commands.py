@@ -15,7 +15,7 @@ from ...job import Job, JobState
 from ..audit import APPLICATION, entry
 from ..awaiting import APART
 from ..insertion import written
-from ..notification import Hint, Topic
+from ..notification import Notification, Topic
 from ..records import NewJob
 from ..text import is_storable, storable
 from ..types import now
@@ -34,7 +34,7 @@ from .ticks import options_of
 LONGEST_REASON = 500
 
 
-class Life(RecurringTable):
+class RecurringCommands(RecurringTable):
     """Changes one recurring job."""
 
     def remove(self, id: str, actor: str = APPLICATION) -> None:
@@ -46,8 +46,8 @@ class Life(RecurringTable):
             if connection.execute(statement).rowcount == 0:
                 raise unknown(id)
             connection.execute(entry(self._audit, actor, "recurring.remove", id))
-            self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
-        self._tell(Hint(Topic.SCHEDULE))
+            self._database.driver.notify(connection, Notification(Topic.SCHEDULE))
+        self._notify(Notification(Topic.SCHEDULE))
 
     def pause(self, id: str, actor: str = APPLICATION) -> None:
         """Let the recurring job have no ticks until it is resumed."""
@@ -167,8 +167,8 @@ class Life(RecurringTable):
                     .values(**written, updated_at=moment)
                 )
                 connection.execute(entry(self._audit, actor, action, id, *details))
-                self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
-        self._tell(Hint(Topic.SCHEDULE))
+                self._database.driver.notify(connection, Notification(Topic.SCHEDULE))
+        self._notify(Notification(Topic.SCHEDULE))
 
     def trigger(self, id: str, actor: str = APPLICATION) -> Job:
         """Enqueue a run now, beside the ticks, and return its job. No tick is moved by it.
@@ -194,7 +194,7 @@ class Life(RecurringTable):
                 options=options_of(row.options, row.overlap),
                 recurring_id=id,
             )
-            hint = Hint(Topic.JOB, row.queue, row.priority)
+            notification = Notification(Topic.JOB, row.queue, row.priority)
             # The hint by itself: one that is left out, because another was sent a moment ago, may
             # be needed when this commits.
             job = written(self._database, new, self._database.driver.insert(connection, new, None))
@@ -206,7 +206,7 @@ class Life(RecurringTable):
                 )
                 job = replace(job, state=JobState.AWAITING)
             else:
-                self._database.driver.announce(connection, hint)
+                self._database.driver.notify(connection, notification)
             connection.execute(
                 sa.insert(self._tick).values(
                     recurring_id=id,
@@ -222,7 +222,7 @@ class Life(RecurringTable):
             )
             connection.execute(entry(self._audit, actor, "recurring.trigger", id, f"job {job.id}"))
         if not awaits:
-            self._tell(hint)
+            self._notify(notification)
         return job
 
 

@@ -24,9 +24,9 @@ from ..._recurring.definition import Definition, fingerprint
 from ..._recurring.schedule import Schedule, read_schedule
 from ...errors import ConfigurationError
 from ..audit import APPLICATION, entries_of
-from ..chunks import pieces
+from ..chunks import chunked
 from ..manifests import Manifests
-from ..notification import Hint, Topic
+from ..notification import Notification, Topic
 from ..text import first_unfit
 from .table import (
     ORPHANED,
@@ -150,9 +150,9 @@ class Definitions(RecurringTable):
             written = len(changes.inserts) + len(changes.updates)
             written += self._correct(connection, corrections)
             if written:
-                self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
+                self._database.driver.notify(connection, Notification(Topic.SCHEDULE))
         if written:
-            self._tell(Hint(Topic.SCHEDULE))
+            self._notify(Notification(Topic.SCHEDULE))
         return Declared(written, frozenset(changes.refused))
 
     def _compare(
@@ -179,7 +179,7 @@ class Definitions(RecurringTable):
     def _read_by_id(
         self, connection: sa.Connection, statement: sa.Select[Any], ids: Iterable[str]
     ) -> Iterator[sa.Row[Any]]:
-        for chunk in pieces(sorted(ids), CHUNK):
+        for chunk in chunked(sorted(ids), CHUNK):
             # The ids stand in the text, so that it is planned anew each time: prepared while the
             # table was empty, it would go on to read the whole table for each chunk.
             named: sa.BindParameter[Any] = sa.bindparam(
@@ -272,7 +272,7 @@ class Definitions(RecurringTable):
         if corrections:
             with self._database.driver.transaction(connection):
                 self._correct(connection, corrections)
-                self._database.driver.announce(connection, Hint(Topic.SCHEDULE))
+                self._database.driver.notify(connection, Notification(Topic.SCHEDULE))
         return found[-1].id if len(found) == limit else None
 
 

@@ -11,9 +11,9 @@ from collections.abc import Collection, Container, Sequence
 
 import sqlalchemy as sa
 
-from ..chunks import pieces
+from ..chunks import chunked
 from ..manifests import Manifests
-from ..notification import Hint, Topic
+from ..notification import Notification, Topic
 from ..types import now
 from .definitions import CHUNK
 from .table import RecurringTable
@@ -48,7 +48,7 @@ class Orphans(RecurringTable):
             # Whoever declares one of them has said so before, or comes after and takes it back.
             self._database.driver.exclude(connection, "definitions")
             declared = Manifests(self._database).living(connection)
-            for chunk in pieces(sorted(set(ids) - declared.keys()), CHUNK):
+            for chunk in chunked(sorted(set(ids) - declared.keys()), CHUNK):
                 statement = (
                     sa.update(self._row)
                     .where(
@@ -63,7 +63,7 @@ class Orphans(RecurringTable):
                 )
                 marked += connection.execute(statement).scalars()
         if marked:
-            self._tell(Hint(Topic.SCHEDULE))
+            self._notify(Notification(Topic.SCHEDULE))
         return marked
 
     def orphaned(self, connection: sa.Connection) -> list[str]:

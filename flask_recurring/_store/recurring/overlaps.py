@@ -13,8 +13,8 @@ import sqlalchemy as sa
 
 from ...job import JobState
 from ..awaiting import Promotion
-from ..chunks import pieces
-from ..notification import Hint, Topic
+from ..chunks import chunked
+from ..notification import Notification, Topic
 from ..types import now
 from .table import RecurringTable
 
@@ -23,7 +23,7 @@ PROMOTED = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Going:
+class ActiveRuns:
     """The runs of one recurring job that are not over."""
 
     running: list[int] = field(default_factory=list)
@@ -44,32 +44,32 @@ class Going:
 class Overlaps(RecurringTable):
     """Looks at them, stops them, and lets those go that have waited for them."""
 
-    def going(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, Going]:
+    def active(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, ActiveRuns]:
         """What is going of each of these recurring jobs."""
         job = self._job.c
-        found = {id: Going() for id in ids}
+        found = {id: ActiveRuns() for id in ids}
         retrying = (job.attempt > 0) & (job.run_at > now())
         statement = sa.select(job.id, job.recurring_id, job.state, retrying.label("retrying"))
         statement = statement.where(job.recurring_id.in_(ids), *_live(job))
         for row in connection.execute(statement.order_by(job.recurring_id, job.id)):
-            going = found[row.recurring_id]
+            active = found[row.recurring_id]
             match row.state:
                 case JobState.PROCESSING:
-                    going.running.append(row.id)
+                    active.running.append(row.id)
                 case JobState.ENQUEUED:
-                    (going.retrying if row.retrying else going.waiting).append(row.id)
+                    (active.retrying if row.retrying else active.waiting).append(row.id)
                 case _:
-                    going.awaiting.append(row.id)
+                    active.awaiting.append(row.id)
         return found
 
-    def replace(self, connection: sa.Connection, going: Sequence[Going]) -> bool:
+    def replace(self, connection: sa.Connection, active: Sequence[ActiveRuns]) -> bool:
         """Ask what runs to stop, and delete what waits; whether anything was asked.
 
         Call it within a transaction.
         """
         job = self._job.c
-        running = sorted(id for one in going for id in one.running)
-        waiting = sorted(id for one in going for id in one.waiting + one.retrying + one.awaiting)
+        running = sorted(id for one in active for id in one.running)
+        waiting = sorted(id for one in active for id in one.waiting + one.retrying + one.awaiting)
         if waiting:
             connection.execute(
                 sa.update(self._job)
@@ -86,7 +86,7 @@ class Overlaps(RecurringTable):
             .values(cancel_requested=True)
         ).rowcount
         if asked:
-            self._database.driver.announce(connection, Hint(Topic.CANCEL))
+            self._database.driver.notify(connection, Notification(Topic.CANCEL))
         return bool(asked)
 
     def promote(self, connection: sa.Connection) -> Promotion:
@@ -94,14 +94,14 @@ class Overlaps(RecurringTable):
 
         Any number of servers may do it at once.
         """
-        hints: list[Hint] = []
+        notifications: list[Notification] = []
         left = False
-        for ids in pieces(self._awaiting.ready(connection), PROMOTED):
+        for ids in chunked(self._awaiting.ready(connection), PROMOTED):
             with self._database.driver.transaction(connection):
                 promotion = self._awaiting.promote(connection, ids)
-            hints += promotion.hints
+            notifications += promotion.notifications
             left = left or promotion.left
-        return Promotion(hints, left)
+        return Promotion(notifications, left)
 
 
 def _live(job: Any) -> list[sa.ColumnElement[bool]]:

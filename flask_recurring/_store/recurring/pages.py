@@ -16,7 +16,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from ..._recurring.recurring_job import RecurringJob
-from ..capped_count import CAP, Count
+from ..capped_count import CAP, CappedCount
 from ..text import is_storable, storable
 from ..types import from_microseconds, to_microseconds
 from .reading import Reading, read
@@ -80,7 +80,7 @@ class RecurringPage:
     """Pass it as ``before`` for the page before this one."""
     next: Bookmark | None
     """Pass it as ``after`` for the page after this one."""
-    total: Count
+    total: CappedCount
     """How many there are in all pages, counted up to a cap."""
 
 
@@ -162,10 +162,10 @@ class Pages(Reading):
             _Stretch(by.is_(None), None),
         ]
 
-    def _total(self, connection: sa.Connection, search: str) -> Count:
+    def _total(self, connection: sa.Connection, search: str) -> CappedCount:
         some = sa.select(sa.literal(1)).select_from(self._row).where(*self._matching(search))
         counted = sa.select(sa.func.count()).select_from(some.limit(CAP + 1).subquery())
-        return Count.of(connection.execute(counted).scalar_one())
+        return CappedCount.of(connection.execute(counted).scalar_one())
 
     def _matching(self, search: str) -> list[sa.ColumnElement[bool]]:
         text = sa.func.lower(self._row.c.id + " " + self._row.c.task)

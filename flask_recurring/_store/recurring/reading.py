@@ -11,7 +11,7 @@ from ..._arguments import read_arguments
 from ..._recurring.policy import Policy
 from ..._recurring.recurring_job import RecurringJob
 from ...job import JobState
-from ..capped_count import CAP, Count
+from ..capped_count import CAP, CappedCount
 from ..text import is_storable
 from ..types import now
 from .table import RecurringTable, decoded
@@ -37,11 +37,11 @@ class Reading(RecurringTable):
         soonest = self._select().where(row.next_at.is_not(None)).order_by(row.next_at, row.id)
         return self._read(soonest.limit(limit))
 
-    def count(self) -> Count:
+    def count(self) -> CappedCount:
         """How many there are, counted up to a cap."""
         some = sa.select(sa.literal(1)).select_from(self._row).limit(CAP + 1).subquery()
         with self._database.connect() as connection:
-            return Count.of(
+            return CappedCount.of(
                 connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
             )
 

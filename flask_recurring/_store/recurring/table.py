@@ -13,7 +13,7 @@ from ..._recurring.definition import Definition
 from ...errors import UnknownRecurringJobError
 from ..awaiting import Awaiting
 from ..database import Database
-from ..notification import Hint
+from ..notification import Notification
 
 PAUSED = "it was paused"
 ORPHANED = "no server's code declared it"
@@ -22,14 +22,14 @@ ORPHANED = "no server's code declared it"
 class RecurringTable:
     """The recurring_job table and what belongs to it."""
 
-    def __init__(self, database: Database, tell: Callable[[Hint], None]) -> None:
+    def __init__(self, database: Database, notify: Callable[[Notification], None]) -> None:
         self._database = database
         self._row = database.tables.recurring_job
         self._tick = database.tables.tick
         self._job = database.tables.job
         self._awaiting = Awaiting(database)
         self._audit = database.tables.audit
-        self._tell = tell
+        self._notify = notify
 
 
 def columns(definition: Definition) -> dict[str, Any]:

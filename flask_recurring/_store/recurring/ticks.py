@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from ..awaiting import APART
 from ..expiry import Expiry
-from ..records import Due
+from ..records import TickWrite
 from ..types import now
 from .table import RecurringTable
 
@@ -93,7 +93,7 @@ class Ticks(RecurringTable):
     def _but(self, without: Collection[str]) -> list[sa.ColumnElement[bool]]:
         return [self._row.c.id.not_in(sorted(without))] if without else []
 
-    def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
+    def write_ticks(self, connection: sa.Connection, due: Sequence[TickWrite]) -> None:
         """Write ticks with their jobs and move the rows on, within the same transaction."""
         self._database.driver.write_ticks(connection, due)
 

@@ -26,12 +26,12 @@ from typing import Any, TypeVar
 import msgspec
 import sqlalchemy as sa
 
-from ..._random import chance
-from ..claim import LOST_LIMIT, Claimed, Lane, Survey
-from ..completion import Outcome, Setback, Success, state_after
+from ..._random import rng
+from ..claim import LOST_LIMIT, Claimed, Lane, LaneDiscovery
+from ..completion import Failure, Outcome, Success, state_after
 from ..keys import claimed_keys
-from ..notification import Hint, Topic
-from ..records import Accepted, Due, Entry, NewJob, Tally
+from ..notification import Notification, Topic
+from ..records import Accepted, ConsoleRow, NewJob, Tally, TickWrite
 from ..schema import Tables
 from ..spool import Chunk
 from ..types import from_microseconds, to_microseconds
@@ -78,7 +78,7 @@ class SQLite:
             except sa.exc.OperationalError:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(chance.uniform(0.01, 0.05))
+                time.sleep(rng.uniform(0.01, 0.05))
 
     @contextmanager
     def migrating(self, connection: sa.Connection, schema: str) -> Iterator[None]:
@@ -166,20 +166,22 @@ class SQLite:
     def after_fork(self) -> None:
         self._forking = threading.local()
         self._writing = threading.RLock()
-        self._lock_file.release(unlink=False)
+        self._lock_file.end_liveness(unlink=False)
 
     def describe(self, connection: sa.Connection, url: sa.URL) -> str:
         return f"SQLite {sqlite3.sqlite_version} · {url.database}"
 
     # -- jobs
 
-    def insert(self, connection: sa.Connection, job: NewJob, hint: Hint | None) -> Any:
-        return self.insert_over(raw(connection), job, hint)
+    def insert(
+        self, connection: sa.Connection, job: NewJob, notification: Notification | None
+    ) -> Any:
+        return self.insert_over(raw(connection), job, notification)
 
-    def insert_over(self, lent: Any, job: NewJob, hint: Hint | None) -> Any:
+    def insert_over(self, borrowed: Any, job: NewJob, notification: Notification | None) -> Any:
         now = _now()
         with self._writing:
-            return lent.execute(self._sql.insert, _values(job, now)).fetchone()
+            return borrowed.execute(self._sql.insert, _values(job, now)).fetchone()
 
     def insert_many(self, connection: sa.Connection, chunk: Chunk) -> list[int]:
         now = _now()
@@ -199,7 +201,7 @@ class SQLite:
             row = connection.exec_driver_sql(self._sql.by_key, (job.key,)).one()
         return int(row[0])
 
-    def write_ticks(self, connection: sa.Connection, due: Sequence[Due]) -> None:
+    def write_ticks(self, connection: sa.Connection, due: Sequence[TickWrite]) -> None:
         driver = raw(connection)
         now = _now()
         without_run = [
@@ -219,7 +221,9 @@ class SQLite:
             moved[tick.recurring_id] = (next_at, last_due, last_job)
         driver.executemany(self._sql.move_on, [(*values, id) for id, values in moved.items()])
 
-    def _write_tick(self, driver: sqlite3.Connection, tick: Due, due: int, now: int) -> int | None:
+    def _write_tick(
+        self, driver: sqlite3.Connection, tick: TickWrite, due: int, now: int
+    ) -> int | None:
         entry = (tick.recurring_id, due, tick.outcome, tick.reason, now)
         fresh = driver.execute(self._sql.insert_tick, entry).fetchone()
         if fresh is None:
@@ -236,7 +240,7 @@ class SQLite:
         driver.execute(self._sql.name_job, (job.lastrowid, fresh[0]))
         return job.lastrowid
 
-    def survey(self, connection: sa.Connection) -> Survey:
+    def discover_lanes(self, connection: sa.Connection) -> LaneDiscovery:
         driver = raw(connection)
         lanes: list[Lane] = []
         row = driver.execute(self._sql.first_lane).fetchone()
@@ -244,7 +248,7 @@ class SQLite:
             lanes.append(Lane(row[0], row[1], from_microseconds(row[2])))
             row = driver.execute(self._sql.later_lane, row[:2]).fetchone()
         paused = frozenset(name for (name,) in driver.execute(self._sql.paused))
-        return Survey(from_microseconds(_now()), lanes, paused)
+        return LaneDiscovery(from_microseconds(_now()), lanes, paused)
 
     def claim(
         self,
@@ -306,18 +310,18 @@ class SQLite:
         taken.sort(key=lambda job: place[job.id])
         return taken
 
-    def hand_back(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
+    def release(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
         with self.transaction(connection):
             now = _now()
             given = [(now, *job) for job in jobs]
-            return max(0, raw(connection).executemany(self._sql.hand_back, given).rowcount)
+            return max(0, raw(connection).executemany(self._sql.release, given).rowcount)
 
-    def settle(
+    def complete(
         self,
         connection: sa.Connection,
         successes: Sequence[Success],
-        setbacks: Sequence[Setback],
-        entries: Sequence[Entry],
+        failures: Sequence[Failure],
+        entries: Sequence[ConsoleRow],
         tallies: Iterable[Tally],
         server_id: int,
     ) -> Accepted:
@@ -341,8 +345,8 @@ class SQLite:
             )
             failed = {
                 run.id
-                for run in setbacks
-                if self._set_back(driver, run, now, moment(run.started), moment(run.finished))
+                for run in failures
+                if self._fail(driver, run, now, moment(run.started), moment(run.finished))
             }
             minute = now - now % MINUTE
             driver.executemany(
@@ -350,18 +354,18 @@ class SQLite:
             )
         return Accepted(succeeded, failed)
 
-    def _set_back(
-        self, driver: sqlite3.Connection, run: Setback, now: int, began: int, ended: int
+    def _fail(
+        self, driver: sqlite3.Connection, run: Failure, now: int, began: int, ended: int
     ) -> bool:
         waits = state_after(run) == "Enqueued"
         row = driver.execute(
-            self._sql.set_back,
+            self._sql.fail,
             {
                 "id": run.id,
                 "claim": run.claim,
                 "state": state_after(run),
                 "run_at": None if run.retry_in is None else now + round(run.retry_in * 1e6),
-                "returned": int(run.outcome is Outcome.HANDED_BACK),
+                "returned": int(run.outcome is Outcome.RELEASED),
                 "waits": waits,
                 "began": began,
                 "ended": ended,
@@ -380,13 +384,13 @@ class SQLite:
 
     # -- hints
 
-    def announce(self, connection: sa.Connection, hint: Hint) -> None:
+    def notify(self, connection: sa.Connection, notification: Notification) -> None:
         return  # the commit itself is what others see
 
     def listen(self, connection: sa.Connection) -> None:
         connection.info["data_version"] = self._version(connection)
 
-    def hear(self, connection: sa.Connection, timeout: float) -> list[Hint]:
+    def receive(self, connection: sa.Connection, timeout: float) -> list[Notification]:
         deadline = time.monotonic() + timeout
         known = connection.info.get("data_version")
         while (version := self._version(connection)) == known:
@@ -394,9 +398,9 @@ class SQLite:
             if remaining <= 0:
                 return []
             # Irregular on purpose, so that of two hosts not always the same one looks first.
-            time.sleep(min(remaining, chance.uniform(0.5, 1.5) * LOOK_INTERVAL))
+            time.sleep(min(remaining, rng.uniform(0.5, 1.5) * LOOK_INTERVAL))
         connection.info["data_version"] = version
-        return [Hint(Topic.ANY)]
+        return [Notification(Topic.ANY)]
 
     def _version(self, connection: sa.Connection) -> int:
         return int(raw(connection).execute("PRAGMA data_version").fetchone()[0])
@@ -413,8 +417,8 @@ class SQLite:
     def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
         return {given for given in presence if unlocked(Path(given))}
 
-    def release(self) -> None:
-        self._lock_file.release()
+    def end_liveness(self) -> None:
+        self._lock_file.end_liveness()
 
 
 def raw(connection: sa.Connection) -> sqlite3.Connection:

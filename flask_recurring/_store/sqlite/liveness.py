@@ -25,13 +25,13 @@ class LockFile:
         if fcntl is None:
             return None
         if self._held is None or self._held[0] != path:
-            self.release()
+            self.end_liveness()
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._held = (path, descriptor)
         return str(path)
 
-    def release(self, unlink: bool = True) -> None:
+    def end_liveness(self, unlink: bool = True) -> None:
         """Let go of the file, and remove it unless it is the parent's."""
         if self._held is not None:
             path, descriptor = self._held

@@ -56,14 +56,14 @@ class Statements:
         )
         self.paused = f"SELECT name FROM {tables.name('queue')} WHERE paused_at IS NOT NULL"
         mine = "WHERE id = ? AND claim = ? AND state = 'Processing'"
-        self.hand_back = f"""
+        self.release = f"""
             UPDATE {job}
             SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE 'Enqueued' END,
                 finished_at = CASE WHEN cancel_requested THEN ? END,
                 server_id = NULL, started_at = NULL, attempt = attempt - 1
             {mine}"""
         waits = ":waits AND NOT cancel_requested"
-        self.set_back = f"""
+        self.fail = f"""
             UPDATE {job}
             SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE :state END,
                 run_at = coalesce(:run_at, run_at),

@@ -12,15 +12,15 @@ import sqlalchemy as sa
 
 from .driver import Driver
 from .engine import INHERITED
-from .failure import Failure
+from .errors import ErrorKind
 
 _HARMLESS = {
-    Failure.BUSY,
-    Failure.DATA,
-    Failure.FORBIDDEN,
-    Failure.FULL,
-    Failure.MISSING,
-    Failure.SLOW,
+    ErrorKind.BUSY,
+    ErrorKind.DATA,
+    ErrorKind.FORBIDDEN,
+    ErrorKind.FULL,
+    ErrorKind.MISSING,
+    ErrorKind.SLOW,
 }
 """What the database says of a statement, and not of the connection that it came by."""
 
@@ -36,7 +36,7 @@ class Opener(Protocol):
         """Open a connection; see ``Database.open``."""
 
 
-class Link:
+class DedicatedConnection:
     """A connection of one server thread: opened on demand, dropped when it is not in order.
 
     ``overdue`` lets a watchdog see that a statement has not come back in time, and ``abort`` makes
@@ -83,7 +83,7 @@ class Link:
         if not isinstance(error, Exception) or not self._database.driver.is_idle(connection):
             return False
         if isinstance(error, sa.exc.DBAPIError | self._database.engine.dialect.loaded_dbapi.Error):
-            return Failure.of(error) in _HARMLESS
+            return ErrorKind.of(error) in _HARMLESS
         return True
 
     def _reached(self, driver: Any) -> None:

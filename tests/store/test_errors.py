@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from flask_recurring._store import (
     Database,
-    Failure,
+    ErrorKind,
     Store,
     StoreUnavailable,
     StoreUnusable,
@@ -32,7 +32,7 @@ def test_table_that_is_missing_is_told_with_the_command_that_makes_it(
         connection.execute(sa.schema.DropTable(store.database.tables.job))
     with pytest.raises(StoreUnusable, match=r"job.*'flask recurring init-db'") as raised:
         CALLS[name](store)
-    assert raised.value.failure is Failure.MISSING
+    assert raised.value.failure is ErrorKind.MISSING
     assert "\n" not in str(raised.value)
     store.database.tables.metadata.create_all(store.database.engine)
     CALLS[name](store)
@@ -41,8 +41,8 @@ def test_table_that_is_missing_is_told_with_the_command_that_makes_it(
 def test_fault_of_the_program_stays_what_it_is(store: Store) -> None:
     with pytest.raises(sa.exc.DBAPIError) as raised, store.database.connect() as connection:
         connection.exec_driver_sql("SELECT nonsense FROM (")
-    assert Failure.of(raised.value) is Failure.FAULT
-    assert Failure.of(KeyError("x")) is Failure.FAULT
+    assert ErrorKind.of(raised.value) is ErrorKind.FAULT
+    assert ErrorKind.of(KeyError("x")) is ErrorKind.FAULT
     assert describe(KeyError("x")) == "KeyError: 'x'"
     store.jobs.insert(new_job())
 
@@ -50,7 +50,7 @@ def test_fault_of_the_program_stays_what_it_is(store: Store) -> None:
 def test_value_that_is_refused_is_told_from_a_fault(store: Store) -> None:
     with pytest.raises(sa.exc.IntegrityError) as raised:
         store.jobs.insert(new_job(task=None))
-    assert Failure.of(raised.value) is Failure.DATA
+    assert ErrorKind.of(raised.value) is ErrorKind.DATA
     assert describe(raised.value).startswith("the job database refused a value: ")
 
 
@@ -61,7 +61,7 @@ def test_no_connection_of_the_pool_is_free_in_time(database_url: str) -> None:
     store = Store(Database(engine))
     with store.database.connect(), pytest.raises(StoreUnavailable, match="took too long") as raised:
         store.now()
-    assert raised.value.failure is Failure.SLOW
+    assert raised.value.failure is ErrorKind.SLOW
     assert "sqlalche.me" not in str(raised.value)
     store.database.close()
     engine.dispose()
@@ -71,16 +71,18 @@ def test_no_connection_of_the_pool_is_free_in_time(database_url: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "failure", "kind"),
     [
-        ("SET statement_timeout = 1; SELECT pg_sleep(5)", Failure.SLOW, StoreUnavailable),
-        ("SET default_transaction_read_only = on", Failure.READ_ONLY, StoreUnavailable),
-        ("SET ROLE pg_monitor", Failure.FORBIDDEN, StoreUnusable),
-        ("DO $$BEGIN RAISE disk_full; END$$", Failure.FULL, StoreUnavailable),
-        ("DO $$BEGIN RAISE data_corrupted; END$$", Failure.DAMAGED, StoreUnusable),
-        ("DO $$BEGIN RAISE deadlock_detected; END$$", Failure.CONFLICT, StoreUnavailable),
+        ("SET statement_timeout = 1; SELECT pg_sleep(5)", ErrorKind.SLOW, StoreUnavailable),
+        ("SET default_transaction_read_only = on", ErrorKind.READ_ONLY, StoreUnavailable),
+        ("SET ROLE pg_monitor", ErrorKind.FORBIDDEN, StoreUnusable),
+        ("DO $$BEGIN RAISE disk_full; END$$", ErrorKind.FULL, StoreUnavailable),
+        ("DO $$BEGIN RAISE data_corrupted; END$$", ErrorKind.DAMAGED, StoreUnusable),
+        ("DO $$BEGIN RAISE deadlock_detected; END$$", ErrorKind.CONFLICT, StoreUnavailable),
     ],
-    ids=lambda value: value.name if isinstance(value, Failure) else "",
+    ids=lambda value: value.name if isinstance(value, ErrorKind) else "",
 )
-def test_postgresql(store: Store, statement: str, failure: Failure, kind: type[Exception]) -> None:
+def test_postgresql(
+    store: Store, statement: str, failure: ErrorKind, kind: type[Exception]
+) -> None:
     def fail() -> None:
         with store.database.connect() as connection:
             for part in statement.split("; ") if "DO" not in statement else [statement]:
@@ -89,8 +91,8 @@ def test_postgresql(store: Store, statement: str, failure: Failure, kind: type[E
 
     with pytest.raises(kind) as raised:
         fail()
-    assert Failure.of(raised.value) is failure
-    assert Failure.of(raised.value.__cause__) is failure
+    assert ErrorKind.of(raised.value) is failure
+    assert ErrorKind.of(raised.value.__cause__) is failure
 
 
 # -- files that are no good
@@ -111,7 +113,7 @@ def test_file_that_is_no_database(tmp_path: Path) -> None:
         for call in (Store.prepare, CALLS["insert"], CALLS["insert_many"], CALLS["page"]):
             with pytest.raises(StoreUnusable, match="damaged, or is no database") as raised:
                 call(store)
-            assert raised.value.failure is Failure.DAMAGED
+            assert raised.value.failure is ErrorKind.DAMAGED
 
 
 @sqlite_only

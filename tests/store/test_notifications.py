@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_recurring._store import Hint, Store, Topic
+from flask_recurring._store import Notification, Store, Topic
 from flask_recurring._store.postgresql.throttle import Throttle
 from tests.store.conftest import OpenStore
 from tests.store.samples import (
@@ -23,7 +23,7 @@ from tests.store.samples import (
 )
 from tests.waiting import wait_for
 
-ANY = Hint(Topic.ANY)
+ANY = Notification(Topic.ANY)
 
 PATIENT = 10.0
 """Seconds to wait for what must come."""
@@ -37,8 +37,8 @@ class Ear:
         self.connection = store.database.open("listen")
         self.driver.listen(self.connection)
 
-    def hear(self, timeout: float = PATIENT) -> set[Hint]:
-        return set(self.driver.hear(self.connection, timeout))
+    def receive(self, timeout: float = PATIENT) -> set[Notification]:
+        return set(self.driver.receive(self.connection, timeout))
 
 
 @pytest.fixture
@@ -53,21 +53,21 @@ def ear(open_store: OpenStore, store: Store) -> Iterator[Ear]:
 
 @given(
     st.builds(
-        Hint,
+        Notification,
         st.sampled_from(Topic),
         st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=64),
         st.integers(-32768, 32767),
     )
 )
-def test_a_hint_comes_back_from_its_text(hint: Hint) -> None:
-    assert Hint.decode(hint.encode()) == hint
+def test_a_hint_comes_back_from_its_text(notification: Notification) -> None:
+    assert Notification.decode(notification.encode()) == notification
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "job", "job 1", "job x mail", "mail 1 job", "JOB 1 mail", "\0", "job  mail"]
 )
 def test_what_cannot_be_read_may_mean_anything(text: str) -> None:
-    assert Hint.decode(text) == ANY
+    assert Notification.decode(text) == ANY
 
 
 # -- between processes
@@ -75,49 +75,49 @@ def test_what_cannot_be_read_may_mean_anything(text: str) -> None:
 
 def test_silence(ear: Ear) -> None:
     moment = time.monotonic()
-    assert ear.hear(0.1) == set()
+    assert ear.receive(0.1) == set()
     assert 0.09 <= time.monotonic() - moment < 5
-    assert ear.hear(0) == set()
+    assert ear.receive(0) == set()
 
 
 def test_a_job_is_heard_of(store: Store, ear: Ear) -> None:
     store.jobs.insert(new_job(queue="mail", priority=-3))
-    wanted = {"postgresql": Hint(Topic.JOB, "mail", -3), "sqlite": ANY}
-    assert ear.hear() == {wanted[store.database.driver.name]}
-    assert ear.hear(0) == set()
+    wanted = {"postgresql": Notification(Topic.JOB, "mail", -3), "sqlite": ANY}
+    assert ear.receive() == {wanted[store.database.driver.name]}
+    assert ear.receive(0) == set()
 
 
 def test_every_way_to_give_work_is_heard_of(store: Store, ear: Ear) -> None:
     store.recurring.save([definition()])
-    assert ear.hear()
+    assert ear.receive()
     job_id = store.recurring.trigger("nightly").id
-    assert ear.hear()
+    assert ear.receive()
     store.jobs.insert_many([new_job(queue="many"), new_job(key="k", queue="many")])
-    assert ear.hear()
+    assert ear.receive()
     store.jobs.delete(job_id)
     store.jobs.requeue(job_id)
-    assert ear.hear()
+    assert ear.receive()
     store.queues.pause("default")
-    assert ear.hear()
+    assert ear.receive()
     for change in (store.recurring.pause, store.recurring.resume, store.recurring.remove):
         change("nightly")
-        assert ear.hear(), change
+        assert ear.receive(), change
 
 
 def test_what_was_rolled_back_is_not_heard_of(store: Store, engine: sa.Engine, ear: Ear) -> None:
     with engine.connect() as connection:
         store.jobs.write(connection, new_job())
-        assert ear.hear(0) == set()
+        assert ear.receive(0) == set()
         connection.rollback()
     with pytest.raises(ZeroDivisionError):
         store.jobs.insert_many(new_job(delay=1 / (3 - number)) for number in range(5))
-    assert ear.hear(0.1) == set()
+    assert ear.receive(0.1) == set()
     with engine.connect() as connection:
         store.jobs.write(connection, new_job())
         store.jobs.write(connection, new_job())
-        assert ear.hear(0) == set()
+        assert ear.receive(0) == set()
         connection.commit()
-    assert len(ear.hear()) == 1
+    assert len(ear.receive()) == 1
 
 
 def test_two_who_listen_in_one_process(store: Store, ear: Ear, open_store: OpenStore) -> None:
@@ -125,10 +125,10 @@ def test_two_who_listen_in_one_process(store: Store, ear: Ear, open_store: OpenS
     first, second = Ear(one), Ear(one)
     for _ in range(2):
         store.jobs.insert(new_job(queue=f"q{_}"))
-        assert first.hear()
-        assert second.hear()
-        assert first.hear(0) == set()
-        assert second.hear(0) == set()
+        assert first.receive()
+        assert second.receive()
+        assert first.receive(0) == set()
+        assert second.receive(0) == set()
     first.connection.close()
     second.connection.close()
 
@@ -136,16 +136,18 @@ def test_two_who_listen_in_one_process(store: Store, ear: Ear, open_store: OpenS
 @sqlite_only
 def test_what_this_connection_wrote_is_no_news_to_it(store: Store, ear: Ear) -> None:
     ear.driver.insert(ear.connection, new_job(), None)
-    assert ear.hear(0.05) == set()
+    assert ear.receive(0.05) == set()
 
 
 @postgresql_only
 def test_hints_of_many_lanes_are_told_apart(store: Store, ear: Ear) -> None:
-    wanted = {Hint(Topic.JOB, f"q{number}", number) for number in range(50)}
-    store.jobs.insert_many(new_job(queue=hint.queue, priority=hint.priority) for hint in wanted)
-    heard: set[Hint] = set()
+    wanted = {Notification(Topic.JOB, f"q{number}", number) for number in range(50)}
+    store.jobs.insert_many(
+        new_job(queue=notification.queue, priority=notification.priority) for notification in wanted
+    )
+    heard: set[Notification] = set()
     while heard != wanted:
-        found = ear.hear()
+        found = ear.receive()
         assert found
         heard |= found
 
@@ -154,7 +156,7 @@ def test_hints_of_many_lanes_are_told_apart(store: Store, ear: Ear) -> None:
 def test_a_job_that_many_insert_at_once_is_hinted_at_once(store: Store, ear: Ear) -> None:
     for _ in range(200):
         store.jobs.insert(new_job())
-    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    assert ear.receive() == {Notification(Topic.JOB, "default")}
 
 
 @postgresql_only
@@ -163,7 +165,7 @@ def test_a_key_that_was_taken_keeps_no_hint_from_the_next_job(store: Store, ear:
     for _ in range(20):
         store.jobs.insert(new_job(key="k"))
         store.jobs.insert(new_job())
-        assert ear.hear(PATIENT) == {Hint(Topic.JOB, "default")}
+        assert ear.receive(PATIENT) == {Notification(Topic.JOB, "default")}
         # The next may be left out, so soon after this one, and is awaited.
         time.monotonic()
         wait_out(0.004)
@@ -181,7 +183,7 @@ def test_a_hint_that_comes_during_another_statement_is_not_lost(store: Store, ea
     for number in range(10):
         store.jobs.insert(new_job(queue=f"q{number}"))
         ear.driver.ping(ear.connection)
-        assert ear.hear() == {Hint(Topic.JOB, f"q{number}")}
+        assert ear.receive() == {Notification(Topic.JOB, f"q{number}")}
 
 
 @postgresql_only
@@ -191,8 +193,8 @@ def test_strange_payloads_are_heard_as_anything(store: Store, ear: Ear) -> None:
             sa.select(sa.func.pg_notify("flask_recurring_flask_recurring", "garbage"))
         )
         connection.execute(sa.select(sa.func.pg_notify("flask_recurring_other", "job 1 mail")))
-    assert ear.hear() == {ANY}
-    assert ear.hear(0.05) == set()
+    assert ear.receive() == {ANY}
+    assert ear.receive(0.05) == set()
 
 
 # -- left out
@@ -211,9 +213,9 @@ def test_a_notification_that_was_never_sent_keeps_no_other_back(
     with pytest.raises(sa.exc.DataError):
         store.jobs.insert(new_job(arguments="\0"))
     store.jobs.insert(new_job())
-    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    assert ear.receive() == {Notification(Topic.JOB, "default")}
     store.jobs.insert(new_job())
-    assert ear.hear(0.05) == set()
+    assert ear.receive(0.05) == set()
 
 
 @postgresql_only
@@ -223,15 +225,15 @@ def test_a_transaction_notifies_whatever_was_said_before(
     """When it commits, nobody may look any more for the sake of that."""
     store.recurring.save([definition()])
     store.jobs.insert(new_job())
-    while Hint(Topic.JOB, "default") not in ear.hear():
+    while Notification(Topic.JOB, "default") not in ear.receive():
         pass
     store.recurring.trigger("nightly")
-    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    assert ear.receive() == {Notification(Topic.JOB, "default")}
     store.jobs.insert_many([new_job()])
-    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    assert ear.receive() == {Notification(Topic.JOB, "default")}
     with engine.begin() as connection:
         store.jobs.write(connection, new_job())
-    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    assert ear.receive() == {Notification(Topic.JOB, "default")}
 
 
 @postgresql_only
@@ -240,7 +242,7 @@ def test_a_job_that_took_too_long_is_told_of_afterwards(
 ) -> None:
     monkeypatch.setattr("flask_recurring._store.postgresql.throttle.INTERVAL", 60.0)
     store.jobs.insert(new_job())
-    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    assert ear.receive() == {Notification(Topic.JOB, "default")}
     with engine.begin() as connection:
         table = store.database.tables.name("job")
         connection.exec_driver_sql(f"LOCK TABLE {table} IN EXCLUSIVE MODE")
@@ -249,7 +251,7 @@ def test_a_job_that_took_too_long_is_told_of_afterwards(
         wait_for(lambda: waiting_backends(store) == 1)
         monkeypatch.setattr("flask_recurring._store.postgresql.throttle.INTERVAL", 0.0)
     late.join()
-    assert ear.hear() == {Hint(Topic.JOB, "default")}
+    assert ear.receive() == {Notification(Topic.JOB, "default")}
 
 
 def test_what_a_notification_stands_for() -> None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ..errors import RecurringError
 
 
-class Failure(enum.Enum):
+class ErrorKind(enum.Enum):
     """What an error of the database means."""
 
     UNREACHABLE = enum.auto()
@@ -50,7 +50,7 @@ class Failure(enum.Enum):
         return self in _PASSING
 
     @classmethod
-    def of(cls, error: BaseException | None) -> Failure:
+    def of(cls, error: BaseException | None) -> ErrorKind:
         """What the error means."""
         if isinstance(error, StoreUnavailable | StoreUnusable):
             return error.failure
@@ -70,29 +70,29 @@ class Failure(enum.Enum):
 
 _PASSING = frozenset(
     {
-        *(Failure.UNREACHABLE, Failure.READ_ONLY, Failure.FULL),
-        *(Failure.BUSY, Failure.CONFLICT, Failure.SLOW),
+        *(ErrorKind.UNREACHABLE, ErrorKind.READ_ONLY, ErrorKind.FULL),
+        *(ErrorKind.BUSY, ErrorKind.CONFLICT, ErrorKind.SLOW),
     }
 )
 
 _WORDS = {
-    Failure.UNREACHABLE: "the job database can't be reached: {}",
-    Failure.READ_ONLY: "the job database takes no writes: {}",
-    Failure.FULL: "the job database has no room left: {}",
-    Failure.BUSY: "the job database is held by another process: {}",
-    Failure.CONFLICT: "the job database gave way to another transaction: {}",
-    Failure.SLOW: "the job database took too long: {}",
-    Failure.MISSING: (
+    ErrorKind.UNREACHABLE: "the job database can't be reached: {}",
+    ErrorKind.READ_ONLY: "the job database takes no writes: {}",
+    ErrorKind.FULL: "the job database has no room left: {}",
+    ErrorKind.BUSY: "the job database is held by another process: {}",
+    ErrorKind.CONFLICT: "the job database gave way to another transaction: {}",
+    ErrorKind.SLOW: "the job database took too long: {}",
+    ErrorKind.MISSING: (
         "the jobs' tables are not in the database, or not all of them: {}; "
         "'flask recurring init-db' makes what is missing"
     ),
-    Failure.FORBIDDEN: (
+    ErrorKind.FORBIDDEN: (
         "the database's user may not do what is needed: {}; "
         "which rights it needs stands in the documentation, under Deployment, Rights"
     ),
-    Failure.DAMAGED: "the job database is damaged, or is no database: {}",
-    Failure.UNFIT: "{}",
-    Failure.DATA: "the job database refused a value: {}",
+    ErrorKind.DAMAGED: "the job database is damaged, or is no database: {}",
+    ErrorKind.UNFIT: "{}",
+    ErrorKind.DATA: "the job database refused a value: {}",
 }
 
 
@@ -102,7 +102,7 @@ class StoreUnavailable(RecurringError):
     What was asked for was not done, or it isn't known whether it was. It may work later.
     """
 
-    failure = Failure.UNREACHABLE
+    failure = ErrorKind.UNREACHABLE
 
 
 class StoreUnusable(RecurringError):
@@ -112,18 +112,18 @@ class StoreUnusable(RecurringError):
     What was asked for was not done. To wait doesn't help; the message says what does.
     """
 
-    failure = Failure.UNFIT
+    failure = ErrorKind.UNFIT
 
 
 def for_callers(
-    error: BaseException, failure: Failure | None = None
+    error: BaseException, failure: ErrorKind | None = None
 ) -> StoreUnavailable | StoreUnusable | None:
     """The exception that callers get in place of the driver's; None if they get that one.
 
     :param failure: what the error means, where that is known better than from the error itself.
     """
-    failure = failure or Failure.of(error)
-    if failure in (Failure.DATA, Failure.FAULT):
+    failure = failure or ErrorKind.of(error)
+    if failure in (ErrorKind.DATA, ErrorKind.FAULT):
         return None
     kind = StoreUnavailable if failure.passing else StoreUnusable
     instead = kind(_WORDS[failure].format(detail(error)))
@@ -135,8 +135,8 @@ def describe(error: BaseException) -> str:
     """One line that says what happened and, where something can be done about it, what."""
     if isinstance(error, RecurringError):
         return detail(error)
-    failure = Failure.of(error)
-    if failure is Failure.FAULT:
+    failure = ErrorKind.of(error)
+    if failure is ErrorKind.FAULT:
         return f"{type(error).__name__}: {detail(error)}"
     return _WORDS[failure].format(detail(error))
 
@@ -155,69 +155,73 @@ def detail(error: BaseException) -> str:
     return " ".join(words.split()).removesuffix(".")
 
 
-def _of_postgresql(error: psycopg.Error) -> Failure:
+def _of_postgresql(error: psycopg.Error) -> ErrorKind:
     code = error.sqlstate
     if code is None:
         if isinstance(error, psycopg.DataError):
-            return Failure.DATA
-        return Failure.UNREACHABLE if isinstance(error, psycopg.OperationalError) else Failure.FAULT
-    return _CODES.get(code) or _CLASSES.get(code[:2], Failure.FAULT)
+            return ErrorKind.DATA
+        return (
+            ErrorKind.UNREACHABLE
+            if isinstance(error, psycopg.OperationalError)
+            else ErrorKind.FAULT
+        )
+    return _CODES.get(code) or _CLASSES.get(code[:2], ErrorKind.FAULT)
 
 
 _CLASSES = {
-    "08": Failure.UNREACHABLE,
-    "22": Failure.DATA,
-    "23": Failure.DATA,
-    "28": Failure.UNREACHABLE,  # who one says to be is not believed
-    "40": Failure.CONFLICT,
-    "53": Failure.FULL,
-    "54": Failure.DATA,
-    "57": Failure.UNREACHABLE,
+    "08": ErrorKind.UNREACHABLE,
+    "22": ErrorKind.DATA,
+    "23": ErrorKind.DATA,
+    "28": ErrorKind.UNREACHABLE,  # who one says to be is not believed
+    "40": ErrorKind.CONFLICT,
+    "53": ErrorKind.FULL,
+    "54": ErrorKind.DATA,
+    "57": ErrorKind.UNREACHABLE,
 }
 """By the first two characters of PostgreSQL's error codes."""
 
 _CODES = {
-    "25006": Failure.READ_ONLY,
-    "25P03": Failure.UNREACHABLE,
-    "3D000": Failure.UNREACHABLE,
-    "3F000": Failure.MISSING,
-    "42501": Failure.FORBIDDEN,
-    "42703": Failure.MISSING,
-    "42P01": Failure.MISSING,
-    "55006": Failure.BUSY,
-    "55P03": Failure.BUSY,
-    "57014": Failure.SLOW,
-    "58030": Failure.DAMAGED,
-    "XX001": Failure.DAMAGED,
-    "XX002": Failure.DAMAGED,
+    "25006": ErrorKind.READ_ONLY,
+    "25P03": ErrorKind.UNREACHABLE,
+    "3D000": ErrorKind.UNREACHABLE,
+    "3F000": ErrorKind.MISSING,
+    "42501": ErrorKind.FORBIDDEN,
+    "42703": ErrorKind.MISSING,
+    "42P01": ErrorKind.MISSING,
+    "55006": ErrorKind.BUSY,
+    "55P03": ErrorKind.BUSY,
+    "57014": ErrorKind.SLOW,
+    "58030": ErrorKind.DAMAGED,
+    "XX001": ErrorKind.DAMAGED,
+    "XX002": ErrorKind.DAMAGED,
 }
 """Those that mean something else than the rest of their class."""
 
 
-def _of_sqlite(error: sqlite3.Error) -> Failure:
+def _of_sqlite(error: sqlite3.Error) -> ErrorKind:
     code = getattr(error, "sqlite_errorcode", None)
     if code is None:
         # The module's own: a value that it can't bind, or a misuse of it.
-        return Failure.DATA if isinstance(error, sqlite3.DataError) else Failure.FAULT
+        return ErrorKind.DATA if isinstance(error, sqlite3.DataError) else ErrorKind.FAULT
     if code == sqlite3.SQLITE_ERROR and str(error).startswith(("no such table", "no such column")):
-        return Failure.MISSING
-    return _SQLITE.get(code & 0xFF, Failure.FAULT)
+        return ErrorKind.MISSING
+    return _SQLITE.get(code & 0xFF, ErrorKind.FAULT)
 
 
 _SQLITE = {
-    sqlite3.SQLITE_BUSY: Failure.BUSY,
-    sqlite3.SQLITE_LOCKED: Failure.BUSY,
-    sqlite3.SQLITE_INTERRUPT: Failure.SLOW,
-    sqlite3.SQLITE_READONLY: Failure.READ_ONLY,
-    sqlite3.SQLITE_FULL: Failure.FULL,
-    sqlite3.SQLITE_CANTOPEN: Failure.UNREACHABLE,
-    sqlite3.SQLITE_IOERR: Failure.UNREACHABLE,
-    sqlite3.SQLITE_CORRUPT: Failure.DAMAGED,
-    sqlite3.SQLITE_NOTADB: Failure.DAMAGED,
-    sqlite3.SQLITE_PERM: Failure.FORBIDDEN,
-    sqlite3.SQLITE_AUTH: Failure.FORBIDDEN,
-    sqlite3.SQLITE_CONSTRAINT: Failure.DATA,
-    sqlite3.SQLITE_TOOBIG: Failure.DATA,
-    sqlite3.SQLITE_MISMATCH: Failure.DATA,
+    sqlite3.SQLITE_BUSY: ErrorKind.BUSY,
+    sqlite3.SQLITE_LOCKED: ErrorKind.BUSY,
+    sqlite3.SQLITE_INTERRUPT: ErrorKind.SLOW,
+    sqlite3.SQLITE_READONLY: ErrorKind.READ_ONLY,
+    sqlite3.SQLITE_FULL: ErrorKind.FULL,
+    sqlite3.SQLITE_CANTOPEN: ErrorKind.UNREACHABLE,
+    sqlite3.SQLITE_IOERR: ErrorKind.UNREACHABLE,
+    sqlite3.SQLITE_CORRUPT: ErrorKind.DAMAGED,
+    sqlite3.SQLITE_NOTADB: ErrorKind.DAMAGED,
+    sqlite3.SQLITE_PERM: ErrorKind.FORBIDDEN,
+    sqlite3.SQLITE_AUTH: ErrorKind.FORBIDDEN,
+    sqlite3.SQLITE_CONSTRAINT: ErrorKind.DATA,
+    sqlite3.SQLITE_TOOBIG: ErrorKind.DATA,
+    sqlite3.SQLITE_MISMATCH: ErrorKind.DATA,
 }
 """By SQLite's primary result codes."""
