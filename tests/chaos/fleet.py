@@ -284,15 +284,15 @@ def last_for(seconds: float, unless: Callable[[], object] = lambda: False) -> No
         never.wait(min(left, 0.1))
 
 
-def recovery(fleet: Fleet, client: Client, since: float) -> float:
+def recovery(fleet: Fleet, client: Client, since: float, bound: float = RECOVERY) -> float:
     """Seconds from ``since`` until every server that lives has run a job enqueued after it.
 
-    The servers must manage that without help, within the time that they have.
+    The servers must manage that without help, within ``bound`` seconds.
     """
     hosts = {host.pid: host.name for host in fleet.alive}
     missing = dict(hosts)
     probes: list[int] = []
-    deadline = since + RECOVERY
+    deadline = since + bound
 
     def all_have() -> bool:
         waiting = 0

@@ -24,6 +24,9 @@ Measured = Callable[[str, float], None]
 
 ROLES = ("claim", "complete", "heartbeat", "control", "listen")
 
+HEARTBEAT = 2.0
+"""Seconds between two heartbeats of a server, as everybody has it."""
+
 # As everybody has it, where there is the time.
 TIMEOUT = {} if FULL else {"statement_timeout": 2}
 
@@ -81,8 +84,11 @@ def test_connections_go_silent(chaos: MakeFleet, postgres_url: str, measured: Me
                         del missing[role]
                 return not missing
 
-            wait_for(all_replaced, RECOVERY, lambda: f"new connections to {set(missing)}")
-            measured("recovery", recovery(fleet, client, since))
+            # A connection is found silent when it is next used, and the last one is used by the
+            # next heartbeat.
+            bound = RECOVERY + HEARTBEAT
+            wait_for(all_replaced, bound, lambda: f"new connections to {set(missing)}")
+            measured("recovery", recovery(fleet, client, since, bound))
             ids = load.stop()
         end_with_everything_done(fleet, client, ids)
 
