@@ -1,12 +1,16 @@
-"""Checks of what users give: names, numbers, lengths of time. Errors say what would be right."""
+"""Checks of what users give: names, numbers, lengths of time, choices.
+
+Each raises ``ConfigurationError`` with a message that names the option and says what is right.
+"""
 
 from __future__ import annotations
 
 import difflib
+import enum
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -115,11 +119,8 @@ def in_words(length: timedelta | float) -> str:
     return _counted(seconds, "second")
 
 
-def read_seconds(name: str, value: Any, longest: float) -> float:
-    """A length of time in seconds, from none to ``longest``.
-
-    :raises ConfigurationError: it is none, or out of these bounds; the message names it.
-    """
+def read_seconds(name: str, longest: float, value: Any) -> float:
+    """A length of time in seconds, from 0 to ``longest``."""
     seconds = value.total_seconds() if isinstance(value, timedelta) else value
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
         raise ConfigurationError(
@@ -131,6 +132,38 @@ def read_seconds(name: str, value: Any, longest: float) -> float:
             f"{name} must be from 0 seconds to {in_words(longest)}, not {shown(value)}"
         )
     return float(seconds)
+
+
+def checked_count(name: str, most: int, value: Any) -> int:
+    """A whole number from 1 to ``most``."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise ConfigurationError(
+            f"{name} must be a whole number from 1 to {most:,}, not {shown(value)}"
+        )
+    return value
+
+
+def checked_flag(name: str, value: Any) -> bool:
+    """True or False, and nothing that merely counts as one of them."""
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{name} must be True or False, not {value!r}")
+    return value
+
+
+def checked_choice(
+    name: str, choices: type[enum.StrEnum], also: Mapping[str, enum.StrEnum], value: Any
+) -> str:
+    """The word of one of these choices.
+
+    :param also: other words for some of them.
+    """
+    if isinstance(value, str):
+        word = also.get(value.lower(), value.lower())
+        if word in list(choices):
+            return str(word)
+    words = ", ".join(repr(choice.value) for choice in choices)
+    others = f" (or Hangfire's {', '.join(map(repr, also))})" if also else ""
+    raise ConfigurationError(f"{name} must be one of {words}{others}, not {shown(value)}")
 
 
 def _counted(count: float, unit: str) -> str:

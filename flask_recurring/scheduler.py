@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
 from operator import index
 from typing import (
     TYPE_CHECKING,
@@ -17,7 +17,6 @@ from typing import (
     overload,
 )
 from weakref import WeakSet
-from zoneinfo import ZoneInfo
 
 from flask import Flask, current_app, has_app_context
 
@@ -27,16 +26,14 @@ from ._dashboard.access import Hook
 from ._flask.binding import BINDING, EXTENSION, Binding
 from ._flask.cli import commands
 from ._flask.commands import Commands
-from ._flask.decorator import Decorator, RecurringOptions, definition_of, policy_of, refuse_bare
+from ._flask.decorator import Declaration, Decorator, refuse_bare
 from ._flask.forks import protect
 from ._flask.registry import Registry
 from ._flask.serving import start, watch
 from ._flask.settings import Settings
 from ._recurring.definition import Definition
-from ._recurring.overrides import Overrides
-from ._recurring.policy import Policies
+from ._recurring.options import Overrides, RecurringOptions
 from ._recurring.recurring_job import RecurringJob
-from ._recurring.schedule import Schedule
 from ._store import APPLICATION, NewJob
 from .errors import ConfigurationError
 from .job import FINISHED, Job, JobState
@@ -185,18 +182,8 @@ class Scheduler:
         cron: str | None = None,
         *,
         every: timedelta | None = None,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        timezone: str | ZoneInfo = "UTC",
-        start: datetime | None = None,
-        end: datetime | None = None,
-        allow_never: bool = False,
         name: str | None = None,
-        queue: str | None = None,
-        priority: int | None = None,
-        retry: Retry = None,
-        timeout: timedelta | float | None = None,
-        **policies: Unpack[Policies],
+        **options: Unpack[RecurringOptions],
     ) -> Decorator:
         """Register a function as a task, if it isn't one, and give it a schedule.
 
@@ -207,25 +194,19 @@ class Scheduler:
             recurring job, and the one written last stands.
         :param cron: five fields, six with the seconds first, or a macro such as ``@hourly``.
         :param every: in place of ``cron`` an interval, counted from 1970 in UTC.
-        :param args: what the function is called with, and ``kwargs`` likewise.
-        :param timezone: the zone that the expression is meant in: its IANA name, or a ``ZoneInfo``.
-        :param start: an aware datetime before which nothing is due; ``end``: likewise, after which.
-        :param allow_never: take an expression that never fires.
-        :param policies: ``misfire``, ``misfire_limit``, ``misfire_grace``, ``overlap``, ``jitter``
-            and ``keep``; see ``policy.Policies``.
+        :param name: what the database knows the function by if it becomes a task here.
+        :param options: what the function is called with (``args``, ``kwargs``), the zone that the
+            expression is meant in (``timezone``, its IANA name or a ``ZoneInfo``), aware datetimes
+            between which it is due (``start``, ``end``), ``allow_never`` to take an expression that
+            never fires, those of a task (``queue``, ``priority``, ``retry``, ``timeout``), and the
+            policies ``misfire``, ``misfire_limit``, ``misfire_grace``, ``overlap``, ``jitter`` and
+            ``keep``.
         """
         refuse_bare("recurring", id, '"an-id", "*/5 * * * *"')
-        policy = policy_of("@scheduler.recurring", policies, ["id", "cron", "every", "name"])
-        validate_id(id, "recurring job id")
-        schedule = Schedule.of(
-            cron, every, timezone=timezone, start=start, end=end, allow_never=allow_never
+        declaration = Declaration(
+            "@scheduler.recurring", id, cron, every, options, ["id", "cron", "every", "name"]
         )
-        defaults = TaskOptions.of(
-            queue="default" if queue is None else queue,
-            priority=0 if priority is None else priority,
-            retry=retry,
-            timeout=timeout,
-        )
+        defaults = declaration.defaults()
 
         def decorate(function: Any) -> Task[..., Any]:
             if isinstance(function, Task):
@@ -233,21 +214,7 @@ class Scheduler:
                 self._registry.check_own(task)
             else:
                 task = self._registry.register(function, self, name, defaults)
-            self._registry.declare(
-                task,
-                definition_of(
-                    task,
-                    id,
-                    schedule,
-                    policy,
-                    args,
-                    kwargs or {},
-                    queue=queue,
-                    priority=priority,
-                    retry=retry,
-                    timeout=timeout,
-                ),
-            )
+            self._registry.declare(task, declaration.of(task))
             return task
 
         return cast(Decorator, decorate)
@@ -396,18 +363,8 @@ class Scheduler:
         cron: str | None = None,
         *,
         every: timedelta | None = None,
-        args: Sequence[Any] = (),
-        kwargs: Mapping[str, Any] | None = None,
-        timezone: str | ZoneInfo = "UTC",
-        start: datetime | None = None,
-        end: datetime | None = None,
-        allow_never: bool = False,
-        queue: str | None = None,
-        priority: int | None = None,
-        retry: Retry = None,
-        timeout: timedelta | float | None = None,
         actor: str = APPLICATION,
-        **policies: Unpack[Policies],
+        **options: Unpack[RecurringOptions],
     ) -> None:
         """Create a recurring job at run time, or change the one with this id.
 
@@ -416,24 +373,10 @@ class Scheduler:
 
         :param actor: who wants it, for the audit.
         """
-        policy = policy_of("scheduler.add_or_update", policies, ["id", "task", "cron", "every"])
-        validate_id(id, "recurring job id")
-        schedule = Schedule.of(
-            cron, every, timezone=timezone, start=start, end=end, allow_never=allow_never
+        declaration = Declaration(
+            "scheduler.add_or_update", id, cron, every, options, ["id", "task", "cron", "every"]
         )
-        definition = definition_of(
-            self._task(task),
-            id,
-            schedule,
-            policy,
-            args,
-            kwargs or {},
-            queue=queue,
-            priority=priority,
-            retry=retry,
-            timeout=timeout,
-        )
-        self._commands(actor).save(definition)
+        self._commands(actor).save(declaration.of(self._task(task)))
 
     def remove(self, id: str, *, actor: str = APPLICATION) -> None:
         """Delete a recurring job; its jobs stay. ``UnknownRecurringJobError`` if there is none."""

@@ -12,10 +12,10 @@ from flask_recurring import Attempt, Job, JobState
 from flask_recurring._dashboard import format
 from flask_recurring._dashboard.chart import round_up, throughput
 from flask_recurring._dashboard.due_times import following
-from flask_recurring._dashboard.option import OPTIONS
+from flask_recurring._dashboard.form_input import INPUTS
 from flask_recurring._dashboard.runs import LOWEST, strip
 from flask_recurring._dashboard.timeline import WIDTH, Run, timeline
-from flask_recurring._recurring.overrides import Overrides, checked
+from flask_recurring._recurring.options import OVERRIDABLE, checked
 from flask_recurring._recurring.recurring_job import Outcome, Tick
 from flask_recurring._recurring.schedule import Schedule
 from flask_recurring._store import Minute
@@ -269,11 +269,10 @@ VIENNA = ZoneInfo("Europe/Vienna")
     ],
 )
 def test_an_option_as_text_and_back(name: str, json: Any, text: str) -> None:
-    option = OPTIONS[name]
-    assert option.text(json, VIENNA) == text
-    fields, paused = checked({name: option.read(text, VIENNA)})
-    again = paused if name == "paused" else fields[name]
-    assert option.text(again, VIENNA) == text
+    one = INPUTS[name]
+    assert one.text(json, VIENNA) == text
+    again = checked({name: one.read(text, VIENNA)})[name]
+    assert one.text(again, VIENNA) == text
 
 
 @pytest.mark.parametrize(
@@ -302,11 +301,14 @@ def test_an_option_as_text_and_back(name: str, json: Any, text: str) -> None:
 )
 def test_wrong_text_is_refused_with_the_option_named(name: str, text: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"(?i)\b{name}"):
-        checked({name: OPTIONS[name].read(text, VIENNA)})
+        checked({name: INPUTS[name].read(text, VIENNA)})
 
 
 def test_every_option_that_can_be_overridden_is_in_the_form() -> None:
-    assert set(OPTIONS) == set(Overrides.__annotations__) - {"every"}
+    assert set(INPUTS) == OVERRIDABLE.keys() - {"every"}
+    for name, one in INPUTS.items():
+        assert (one.none is not None) == (one.option.optional or name == "paused")
+        assert [value for value, _ in one.choices] == list(one.option.choices or [])
 
 
 def test_ticks_ahead_on_the_clocks_of_the_zone() -> None:

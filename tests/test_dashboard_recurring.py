@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from flask_recurring import Access, JobState
-from flask_recurring._recurring.policy import Policy
 from flask_recurring._recurring.recurring_job import RecurringJob
 from tests.dashboard import HTMX, Shop, open_shop
 from tests.store.samples import definition
@@ -232,7 +231,7 @@ def test_an_operator_s_values_are_saved_shown_beside_the_code_s_and_reset(shop: 
 def test_what_is_saved_stays_through_deployments(shop: Shop) -> None:
     send(shop, cron="15 4 * * *", timezone="Asia/Tokyo")
     later = {"task": "shop.tidy", "cron": "0 5 * * *", "timezone": "Europe/Rome"}
-    shop.store.recurring.declare([definition(**later, policy=Policy(keep=7))], "shop")
+    shop.store.recurring.declare([definition(**later, keep=7)], "shop")
     job = stored(shop)
     assert (job.cron, job.timezone, job.keep) == ("15 4 * * *", "Asia/Tokyo", 7)
     shown = shop.client.get(DETAILS).text

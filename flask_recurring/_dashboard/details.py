@@ -8,8 +8,8 @@ from .._flask.binding import current_binding
 from . import notice as notices
 from .draft import fields_of
 from .due_times import upcoming, wording
+from .form_input import GROUPS
 from .notice import Notice
-from .option import GROUPS
 from .page import answer, wants_fragment
 from .runs import kind_of, strip
 
@@ -36,7 +36,7 @@ def details(notice: Notice | None = None) -> Response:
         words=wording(job.cron),
         coming=upcoming(job, store.now()),
         fields=fields,
-        options=[fields[option.name] for _, options in GROUPS[1:] for option in options],
+        options=[fields[one.name] for _, inputs in GROUPS[1:] for one in inputs],
         notice=notice or told(),
     )
 

@@ -12,19 +12,19 @@ from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from .._recurring.definition import Definition
-from .._recurring.overrides import checked
+from .._recurring.options import Kind, checked
 from .._recurring.recurring_job import RecurringJob
 from .._recurring.schedule import Schedule
 from ..errors import ConfigurationError
 from .due_times import zone_of
-from .option import GROUPS, OPTIONS, Kind, Option
+from .form_input import GROUPS, INPUTS, Input
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """An option of one recurring job."""
 
-    option: Option
+    input: Input
     text: str
     """What counts; in a draft what was typed."""
     was: str
@@ -40,20 +40,20 @@ class Field:
     def shown(self, text: str) -> str:
         """A value of it for a reader."""
         if not text:
-            return self.option.none or "none"
-        if self.option.kind is Kind.MOMENT:
+            return self.input.none or "none"
+        if self.input.kind is Kind.MOMENT:
             return text.replace("T", " ")
-        return dict(self.option.choices).get(text, text)
+        return dict(self.input.choices).get(text, text)
 
 
 def fields_of(job: RecurringJob) -> dict[str, Field]:
     """The options as they stand."""
     zone = zone_of(job)
     fields = {}
-    for name, option in OPTIONS.items():
-        text = option.text(option.value(job.declared, job.overrides), zone)
-        declared = option.text(option.value(job.declared), zone) if name in job.overrides else None
-        fields[name] = Field(option, text, text, declared)
+    for name, input in INPUTS.items():
+        text = input.text(input.value(job.declared, job.overrides), zone)
+        declared = input.text(input.value(job.declared), zone) if name in job.overrides else None
+        fields[name] = Field(input, text, text, declared)
     return fields
 
 
@@ -65,11 +65,10 @@ class Draft:
     fields: dict[str, Field]
     schedule: Schedule | None
     """What the schedule would be; None if it can't be one."""
-    options: dict[str, Any] = field(default_factory=dict)
-    """What to override, as JSON fields."""
+    values: dict[str, Any] = field(default_factory=dict)
+    """What to override, as JSON values."""
     dropped: set[str] = field(default_factory=set)
     """What to leave to the code again, since what was typed is what the code gives."""
-    paused: bool | None = None
 
     @classmethod
     def of(cls, job: RecurringJob, form: Mapping[str, str]) -> Self:
@@ -81,12 +80,12 @@ class Draft:
         typed = {}
         for name, one in standing.items():
             was = f"was.{name}"
-            # A box that is not checked is not in the form.
-            absent = "" if one.option.kind is Kind.FLAG and was in form else one.text
+            # A box that is not selected is not in the form.
+            absent = "" if one.input.kind is Kind.FLAG and was in form else one.text
             text = form.get(name, absent)
             if one.declared is not None and form.get("reset") in (name, "all"):
                 text = one.declared
-            typed[name] = Field(one.option, text, form.get(was, one.text), one.declared)
+            typed[name] = Field(one.input, text, form.get(was, one.text), one.declared)
         draft = cls(job, typed, None)
         zone = draft._zone(standing["timezone"].text)
         for name, one in typed.items():
@@ -103,20 +102,19 @@ class Draft:
 
     @property
     def changed(self) -> bool:
-        return bool(self.options or self.dropped) or self.paused is not None
+        return bool(self.values or self.dropped)
 
     @property
     def groups(self) -> list[tuple[str, list[Field]]]:
         """The fields under their headings."""
         return [
-            (heading, [self.fields[option.name] for option in options])
-            for heading, options in GROUPS
+            (heading, [self.fields[input.name] for input in inputs]) for heading, inputs in GROUPS
         ]
 
     def refuse(self, error: ConfigurationError, name: str) -> None:
         """Say at a field what is wrong."""
         one = self.fields[name]
-        self.fields[name] = Field(one.option, one.text, one.was, one.declared, str(error))
+        self.fields[name] = Field(one.input, one.text, one.was, one.declared, str(error))
 
     def _zone(self, standing: str) -> ZoneInfo:
         """The zone on whose clocks bounds are written."""
@@ -129,27 +127,21 @@ class Draft:
 
     def _read(self, name: str, one: Field, zone: ZoneInfo) -> None:
         try:
-            value = one.option.read(one.text, zone)
-            fields, paused = checked({name: value})
+            values = checked({name: one.input.read(one.text, zone)})
         except ConfigurationError as error:
             self.refuse(error, name)
             return
-        self.paused = paused if name == "paused" else self.paused
-        code = one.option.value(self.job.declared)
-        for key, json in fields.items():
-            if name in self.job.overrides and json == code:
-                self.dropped.add(key)
-            else:
-                self.options[key] = json
+        if name in self.job.overrides and values[name] == one.input.value(self.job.declared):
+            self.dropped.add(name)
+        else:
+            self.values |= values
 
     def _join(self) -> None:
         """All together must make a schedule that is due at some time."""
         overrides = {k: v for k, v in self.job.overrides.items() if k not in self.dropped}
         try:
-            joined = Definition.of(self.job.id, self.job.declared, overrides, self.options)
-            self.schedule = Schedule.of(
-                joined.cron, timezone=joined.timezone, start=joined.start, end=joined.end
-            )
+            joined = Definition.of(self.job.id, self.job.declared, overrides, self.values)
+            self.schedule = joined.check_schedule()
         except ConfigurationError as error:
             blamed = next((name for name in ("end", "timezone") if str(error).startswith(name)), "")
             self.refuse(error, blamed or "cron")

@@ -21,9 +21,9 @@ from .details import details
 from .draft import Draft
 from .due_times import following, wording
 from .figures import shared
+from .form_input import INPUTS
 from .jobs import known_queues
 from .notice import Notice
-from .option import OPTIONS
 from .page import answer, go_to, message, url, wants_fragment
 from .security import commands, granted
 
@@ -41,7 +41,7 @@ def save() -> Response:
     identifier = draft.job.id
     if not draft.errors and draft.changed:
         try:
-            commands().write_over(identifier, draft.options, draft.dropped, paused=draft.paused)
+            commands().write_over(identifier, draft.values, draft.dropped)
             shared().forget()
         except UnknownRecurringJobError:
             abort(404)
@@ -56,7 +56,7 @@ def reset() -> Response:
     """``POST /recurring/reset``: let the code's value of an ``option``, or of all, count again."""
     identifier = request.form.get("id", "")
     option = request.args.get("option")
-    if option is not None and option not in OPTIONS:
+    if option is not None and option not in INPUTS:
         abort(400)
     names = None if option is None else [option]
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._checks import validate_queue
 from .._recurring.definition import Definition
-from .._recurring.overrides import checked, checked_names
+from .._recurring.options import checked, kept_names
 from .._store import Recurring
 from .._store.jobs import Jobs
 from ..errors import ConfigurationError
@@ -85,26 +85,18 @@ class Commands:
 
     def override(self, id: str, options: Mapping[str, Any]) -> None:
         """Let these options count, whatever the code declares."""
-        fields, paused = checked(options)
-        self.write_over(id, fields, paused=paused)
+        self.write_over(id, checked(options))
 
-    def write_over(
-        self,
-        id: str,
-        fields: dict[str, Any],
-        dropped: Collection[str] = (),
-        *,
-        paused: bool | None = None,
-    ) -> None:
-        """The same with fields that were checked already: see ``overrides.checked``.
+    def write_over(self, id: str, values: dict[str, Any], dropped: Collection[str] = ()) -> None:
+        """The same with values that were checked already: see ``options.checked``.
 
-        :param dropped: fields of which the code's value is to count again.
+        :param dropped: names of options of which the code's value is to count again.
         """
-        self._recurring.override(id, fields, dropped, paused=paused, actor=self._actor)
+        self._recurring.override(id, values, dropped, actor=self._actor)
 
     def reset(self, id: str, options: Iterable[str] | None = None) -> None:
         """Let the code's values of these options, or of all, count again."""
-        names = None if options is None else checked_names(options)
+        names = None if options is None else kept_names(options)
         self._recurring.reset(id, names, actor=self._actor)
 
     # -- queues

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable
+from datetime import timedelta
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
-from zoneinfo import ZoneInfo
 
 from flask import has_request_context
 
-from .._checks import checked_priority, checked_timeout, refuse_unknown, validate_queue
+from .._checks import refuse_unknown, validate_id
 from .._recurring.definition import Definition
-from .._recurring.policy import Policies, Policy
+from .._recurring.options import RecurringOptions, checked
 from .._recurring.schedule import Schedule
 from .._run.context import JobContext, current_context
 from ..errors import ConfigurationError
-from ..retry import Retry, RetryPolicy
-from ..task import CallOptions, Task
+from ..task import Task, TaskOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,65 +32,55 @@ class Decorator(Protocol):
     def __call__(self, function: Callable[P, R], /) -> Task[P, R]: ...
 
 
-class RecurringOptions(Policies, total=False):
-    """Options of ``Scheduler.recurring`` and ``add_or_update``; the former explains them."""
-
-    args: Sequence[Any]
-    kwargs: Mapping[str, Any] | None
-    timezone: str | ZoneInfo
-    start: datetime | None
-    end: datetime | None
-    allow_never: bool
-    queue: str | None
-    priority: int | None
-    retry: Retry
-    timeout: timedelta | float | None
-
-
-def definition_of(
-    task: Task[..., Any],
-    id: str,
-    schedule: Schedule,
-    policy: Policy,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    *,
-    queue: str | None,
-    priority: int | None,
-    retry: Retry,
-    timeout: timedelta | float | None,
-) -> Definition:
-    """The definition that a task makes with what it was given for one recurring job."""
-    options = CallOptions(
-        queue=task.defaults.queue if queue is None else validate_queue(queue),
-        priority=task.defaults.priority if priority is None else checked_priority(priority),
-        retry=None if retry is None else RetryPolicy.of(retry),
-        timeout=checked_timeout(timeout),
-    )
-    return Definition(
-        id=id,
-        task=task.name,
-        arguments=task.signature.pack(args, kwargs),
-        queue=options.queue,
-        priority=options.priority,
-        cron=schedule.cron,
-        timezone=schedule.timezone,
-        start=schedule.start,
-        end=schedule.end,
-        options=options.encoded(),
-        policy=policy,
-    )
-
-
-def policy_of(what: str, policies: Mapping[str, Any], others: Iterable[str] = ()) -> Policy:
-    """The policies among the options of a call.
+class Declaration:
+    """What a decorator or ``add_or_update`` was given for one recurring job.
 
     :param what: what was called, for the message about an option that it doesn't have.
     :param others: names of options that it has besides.
+    :raises ConfigurationError: an option is wrong or unknown; the message names it.
     """
-    known = [*RecurringOptions.__annotations__, *Policies.__annotations__, *others]
-    refuse_unknown(what, policies, dict.fromkeys(known))
-    return Policy.of(**policies)
+
+    def __init__(
+        self,
+        what: str,
+        id: str,
+        cron: str | None,
+        every: timedelta | None,
+        given: RecurringOptions,
+        others: Iterable[str],
+    ) -> None:
+        refuse_unknown(what, given, [*RecurringOptions.__annotations__, *others])
+        self._id = validate_id(id, "recurring job id")
+        options: dict[str, Any] = {**given}
+        self._args = options.pop("args", ())
+        self._kwargs = options.pop("kwargs", None) or {}
+        allow_never = options.pop("allow_never", False)
+        for name in ("queue", "priority"):
+            if options.get(name) is None:
+                options.pop(name, None)
+        schedule = Schedule.of(
+            cron,
+            every,
+            **{name: options[name] for name in ("timezone", "start", "end") if name in options},
+            allow_never=allow_never,
+        )
+        self._fields = {"cron": schedule.cron} | checked(options)
+        self._options = options
+
+    def defaults(self) -> TaskOptions:
+        """The options of the task, where a function is made one by this."""
+        names = TaskOptions.__dataclass_fields__
+        return TaskOptions.of(**{k: v for k, v in self._options.items() if k in names})
+
+    def of(self, task: Task[..., Any]) -> Definition:
+        """The recurring job of a task. Where nothing is said of an option, the task's counts."""
+        own = {
+            "task": task.name,
+            "arguments": task.signature.pack(self._args, self._kwargs),
+            "queue": task.defaults.queue,
+            "priority": task.defaults.priority,
+        }
+        return Definition.of(self._id, own, self._fields)
 
 
 def refuse_bare(decorator: str, given: object, example: str) -> None:
@@ -125,7 +113,7 @@ def warn_if_passing(task: Task[..., Any], stacklevel: int) -> None:
 
 
 def made_anew(old: Task[..., Any], new: Task[..., Any]) -> bool:
-    """Whether the same code was run once more: a module reloaded, an application made again."""
+    """True if the same code has run once more: a module reloaded, an application made again."""
     return old is not new and _origin(old.function) == _origin(new.function)
 
 

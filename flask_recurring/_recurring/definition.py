@@ -1,48 +1,33 @@
 """What somebody wants a recurring job to be, and the JSON that keeps it.
 
-What the code gave and what an operator put in its place are kept apart, as JSON of the same names;
-``Definition.of`` joins them to what counts. A field that has its default stands in no JSON, so a
-field that a later version adds changes no text that is there, and no hash of one.
+What the code gave and what an operator put in its place are kept apart, as JSON objects of the same
+names. ``Definition.of`` joins them to what counts. A default stands in no JSON, so an option that a
+later version adds changes no text that is kept, and no hash of one.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any, Self
 
 import msgspec
 
-from .policy import Policy
+from .options import OPTIONS, moment
 from .schedule import Schedule, read_schedule
-
-OPTIONS = ("retry", "timeout")
-"""What of a job's options may be given to a recurring job."""
-
-_POLICY = Policy()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A recurring job as a decorator or ``add_or_update`` gives it.
-
-    ``arguments`` and ``options`` are JSON, as a job has them.
-    """
+    """A recurring job as a decorator or ``add_or_update`` gives it."""
 
     id: str
     task: str
     arguments: str
-    queue: str
-    priority: int
-    cron: str
-    """Or an interval, ``@every 90s``."""
-    timezone: str
-    options: str | None = None
-    start: datetime | None = None
-    end: datetime | None = None
-    policy: Policy = field(default_factory=Policy)
+    """JSON, as a job has it."""
+    options: Mapping[str, Any]
+    """JSON values by the names of the options, in their order, without those of defaults."""
 
     @classmethod
     def of(cls, id: str, *layers: Mapping[str, Any]) -> Self:
@@ -53,41 +38,21 @@ class Definition:
         fields: dict[str, Any] = {}
         for layer in layers:
             fields |= layer
-        options = {name: fields[name] for name in OPTIONS if fields.get(name) is not None}
+        values = {name: option.known(fields.get(name)) for name, option in OPTIONS.items()}
         return cls(
             id=id,
             task=fields["task"],
             arguments=fields["arguments"],
-            queue=fields["queue"],
-            priority=fields["priority"],
-            cron=fields["cron"],
-            timezone=fields["timezone"],
-            options=msgspec.json.encode(options).decode() if options else None,
-            start=_moment(fields.get("start")),
-            end=_moment(fields.get("end")),
-            policy=Policy.read(fields),
+            options={
+                name: value
+                for name, value in values.items()
+                if OPTIONS[name].always or value != OPTIONS[name].default
+            },
         )
 
     def fields(self) -> dict[str, Any]:
         """The JSON fields, without those that have their defaults."""
-        fields: dict[str, Any] = {
-            "task": self.task,
-            "arguments": self.arguments,
-            "queue": self.queue,
-            "priority": self.priority,
-            "cron": self.cron,
-            "timezone": self.timezone,
-        }
-        if self.options is not None:
-            fields |= msgspec.json.decode(self.options)
-        for name, bound in (("start", self.start), ("end", self.end)):
-            if bound is not None:
-                fields[name] = bound.isoformat()
-        for name in Policy.__dataclass_fields__:
-            value = getattr(self.policy, name)
-            if value != getattr(_POLICY, name):
-                fields[name] = value
-        return fields
+        return {"task": self.task, "arguments": self.arguments, **self.options}
 
     def declared(self) -> str:
         """The JSON text, the same for equal definitions."""
@@ -95,13 +60,16 @@ class Definition:
 
     def schedule(self) -> Schedule:
         """When it is due. Raises ``ConfigurationError`` if this version can't read it."""
-        return read_schedule(self.cron, self.timezone, self.start, self.end)
+        given = self.options
+        bounds = moment(given.get("start")), moment(given.get("end"))
+        return read_schedule(given["cron"], given["timezone"], *bounds)
+
+    def check_schedule(self) -> Schedule:
+        """When it is due. Raises ``ConfigurationError`` if it never is."""
+        found = self.schedule()
+        return Schedule.of(found.cron, timezone=found.timezone, start=found.start, end=found.end)
 
 
 def fingerprint(declared: str) -> str:
     """A short hash of ``Definition.declared``."""
     return hashlib.blake2b(declared.encode(), digest_size=8).hexdigest()
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,25 +24,25 @@ class RecurringJob:
     cron: str
     """The expression, or an interval such as ``@every 90s``."""
     timezone: str
-    start: datetime | None = None
+    start: datetime | None
     """Nothing is due before."""
-    end: datetime | None = None
+    end: datetime | None
     """Nothing is due after."""
-    misfire: Misfire = Misfire.LATEST
-    misfire_limit: int = 100
-    misfire_grace: timedelta = timedelta(seconds=30)
-    overlap: Overlap = Overlap.ALLOW
-    jitter: timedelta = timedelta(0)
-    keep: int | None = None
-    declared: dict[str, Any] = field(default_factory=dict)
+    misfire: Misfire
+    misfire_limit: int
+    misfire_grace: timedelta
+    overlap: Overlap
+    jitter: timedelta
+    keep: int | None
+    declared: dict[str, Any]
     """What the code gave, as JSON values by the names of the options (times in seconds, or as ISO
     text). Options that have their defaults are left out."""
-    overrides: dict[str, Any] = field(default_factory=dict)
+    overrides: dict[str, Any]
     """What an operator put in its place, likewise; it stays until ``Scheduler.reset``."""
     paused: bool
-    application: str | None = None
+    application: str | None
     """Whose code declares it; None for what ``add_or_update`` made."""
-    orphaned_at: datetime | None = None
+    orphaned_at: datetime | None
     """Since when no server's code declares it any more; it has no ticks until one does."""
     created_at: datetime
     updated_at: datetime

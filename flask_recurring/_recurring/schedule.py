@@ -44,7 +44,8 @@ class Schedule:
         put(self, "timezone", zone_name(self.timezone))
         put(self, "zone", _zone(self.timezone))
         for name in ("start", "end"):
-            put(self, name, _bound(name, getattr(self, name)))
+            if (bound := getattr(self, name)) is not None:
+                put(self, name, checked_bound(name, bound))
         if interval:
             put(self, "cron", str(self._rule))
 
@@ -91,7 +92,7 @@ class Schedule:
         return self._rule.length if isinstance(self._rule, Interval) else None
 
     def fires(self) -> bool:
-        """Whether it is ever due, at whatever time one looks."""
+        """True if it is due at any time at all."""
         if not self._fires_at_all():
             return False
         if self.start is None or self.end is None:
@@ -145,10 +146,6 @@ class Schedule:
         if found is None:
             return self._halve(first, few, until, most)[-most:]
         return [first, *found][-most:]
-
-    def latest(self, first: datetime, until: datetime) -> datetime:
-        """The last moment that is not later than ``until``; ``first`` counts as one."""
-        return self.newest(first, until, 1)[0]
 
     def _halve(self, many: datetime, few: datetime, until: datetime, most: int) -> list[datetime]:
         """At least ``most`` moments up to ``until``, and not far more. From ``many`` on there are
@@ -226,19 +223,13 @@ def zone_name(zone: str | ZoneInfo) -> str:
     )
 
 
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except Exception:
-        raise ConfigurationError(
-            f"timezone {name[:60]!r} is not known; use an IANA name such as 'Europe/Berlin' or "
-            "'UTC'"
-        ) from None
+def checked_zone(zone: str | ZoneInfo) -> str:
+    """The name of a zone that this machine knows."""
+    return _zone(zone_name(zone)).key
 
 
-def _bound(name: str, value: datetime | None) -> datetime | None:
-    if value is None:
-        return None
+def checked_bound(name: str, value: datetime) -> datetime:
+    """A bound of a schedule, in UTC."""
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise ConfigurationError(
             f"{name} must be an aware datetime such as datetime(2030, 1, 1, tzinfo=UTC), "
@@ -249,3 +240,13 @@ def _bound(name: str, value: datetime | None) -> datetime | None:
             f"{name} must lie between the years {_FIRST_YEAR} and {_LAST_YEAR}, not in {value.year}"
         )
     return value.astimezone(UTC)
+
+
+def _zone(name: str) -> ZoneInfo:
+    try:
+        return ZoneInfo(name)
+    except Exception:
+        raise ConfigurationError(
+            f"timezone {name[:60]!r} is not known; use an IANA name such as 'Europe/Berlin' or "
+            "'UTC'"
+        ) from None

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from flask_recurring._arguments import NO_ARGUMENTS
 from flask_recurring._recurring.definition import Definition
+from flask_recurring._recurring.options import checked
 from flask_recurring._store import NewJob, Store
 from flask_recurring._store.types import now
 from flask_recurring.job import Job
@@ -27,17 +28,20 @@ def new_job(**values: Any) -> NewJob:
 
 
 def definition(id: str = "nightly", **values: Any) -> Definition:
-    """A recurring job of the task ``work``, due every minute."""
-    given: dict[str, Any] = {
-        "id": id,
+    """A recurring job of the task ``work``, due every minute.
+
+    :param values: ``task``, ``arguments``, and options as ``override`` takes them.
+    """
+    fields = {
         "task": "work",
         "arguments": NO_ARGUMENTS,
         "queue": "default",
         "priority": 0,
         "cron": "* * * * *",
-        "timezone": "UTC",
     }
-    return Definition(**(given | values))
+    # Some tests want a schedule that nobody could declare.
+    fields |= {name: values.pop(name) for name in ("cron", "timezone", *fields) if name in values}
+    return Definition.of(id, fields, checked(values))
 
 
 def fetch(store: Store, job_id: int) -> Job:

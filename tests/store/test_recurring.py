@@ -44,7 +44,7 @@ def test_a_definition_reads_back(store: Store) -> None:
         priority=-2,
         cron=DAILY,
         timezone="Europe/Berlin",
-        options='{"timeout":5}',
+        timeout=5,
     )
     before = store.now()
     assert store.recurring.save([new]) == 1
@@ -93,7 +93,7 @@ def test_saving_what_is_there_writes_nothing(store: Store) -> None:
         definition(cron=DAILY, arguments="[[2],{}]"),
         definition(cron=DAILY, queue="mail"),
         definition(cron=DAILY, priority=9),
-        definition(cron=DAILY, options='{"timeout":1}'),
+        definition(cron=DAILY, timeout=1),
     ],
 )
 def test_a_change_keeps_the_tick_that_is_due(store: Store, changed: Definition) -> None:
@@ -112,7 +112,7 @@ def test_a_change_keeps_the_tick_that_is_due(store: Store, changed: Definition) 
 
 
 def test_options_can_be_taken_away_again(store: Store) -> None:
-    store.recurring.save([definition(options='{"timeout":1}')])
+    store.recurring.save([definition(timeout=1)])
     assert store.recurring.save([definition()]) == 1
     assert store.recurring.save([definition()]) == 0
 
@@ -127,8 +127,8 @@ def test_another_cron_or_zone_sets_the_next_tick_from_now_on(store: Store) -> No
         make_due(store)
         assert store.recurring.save([changed]) == 1
         found = get(store)
-        zone = ZoneInfo(changed.timezone)
-        assert found.next_at == CronExpression(changed.cron).next(found.updated_at, zone)
+        zone = ZoneInfo(changed.options["timezone"])
+        assert found.next_at == CronExpression(changed.options["cron"]).next(found.updated_at, zone)
         assert found.next_at is not None
         assert found.next_at > found.updated_at
 
@@ -270,11 +270,7 @@ def test_what_is_not_there_is_an_error(store: Store) -> None:
 
 def test_triggering_runs_it_beside_its_ticks(store: Store, worker: Worker) -> None:
     store.recurring.save(
-        [
-            definition(
-                arguments="[[7],{}]", queue="mail", priority=3, options='{"timeout":9}', cron=DAILY
-            )
-        ]
+        [definition(arguments="[[7],{}]", queue="mail", priority=3, timeout=9, cron=DAILY)]
     )
     before = get(store)
     told: list[Notification] = []
@@ -298,7 +294,7 @@ def test_triggering_runs_it_beside_its_ticks(store: Store, worker: Worker) -> No
     )
     run = worker.claim_one()
     assert (run.id, run.recurring_id, run.due) == (job_id, "nightly", None)
-    assert run.options == '{"timeout":9}'
+    assert run.options == '{"timeout":9.0}'
 
 
 def test_a_reason_is_kept_as_far_as_it_goes(store: Store) -> None:

@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from flask_recurring._recurring.policy import MisfireWord, Policy
+from flask_recurring._recurring.policy import MisfireWord
 from tests.time.fleet import Fleet
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -83,7 +83,7 @@ def test_what_was_missed_over_the_change(
     fleet: Fleet, misfire: MisfireWord, wanted: list[str]
 ) -> None:
     fleet.clock.set(at(0, 0, 28, 3))
-    fleet.declare(cron="30 2 * * *", timezone="Europe/Berlin", policy=Policy.of(misfire=misfire))
+    fleet.declare(cron="30 2 * * *", timezone="Europe/Berlin", misfire=misfire)
     fleet.tick(at(6, 0, 29, 3))
     assert local(fleet) == wanted
     assert len(fleet.history()) == 2

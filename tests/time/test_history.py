@@ -9,7 +9,6 @@ import pytest
 import sqlalchemy as sa
 
 from flask_recurring import JobContext, PreviousRun, Scheduler
-from flask_recurring._recurring.policy import Policy
 from flask_recurring._store import Bookmark, CappedCount, Order, RecurringPage, Store
 from flask_recurring._store.capped_count import CAP
 from flask_recurring._store.recurring.history import percentile
@@ -173,7 +172,7 @@ def test_those_whose_next_ticks_come_first(fleet: Fleet) -> None:
 
 
 def test_history_tells_how_runs_went(fleet: Fleet) -> None:
-    fleet.declare(policy=Policy.of(overlap="skip"))
+    fleet.declare(overlap="skip")
     fleet.tick(NOON + MINUTE)
     fleet.clock.move(5 * SECOND)
     run = fleet.worker.claim_one()

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring._recurring.policy import Policy
 from flask_recurring._server.cleaner import Cleaning, Retention, cleanings
 from flask_recurring._store import Store
 from flask_recurring._store import purge as purging
@@ -24,7 +23,7 @@ ENDS = [JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED]
 
 def keeps(store: Store, **kept: int | None) -> None:
     """Let recurring jobs keep so many runs."""
-    store.recurring.save([definition(id, policy=Policy.of(keep=keep)) for id, keep in kept.items()])
+    store.recurring.save([definition(id, keep=keep) for id, keep in kept.items()])
 
 
 def fill(

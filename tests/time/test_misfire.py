@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
-from flask_recurring._recurring.policy import Misfire, Policy, start_of
+from flask_recurring._recurring.policy import Misfire, start_of
 from flask_recurring._server import ticker
 from flask_recurring._server.misfire import COUNTED, SHOWN
 from tests.time.fleet import Fleet
@@ -20,8 +21,8 @@ def minutes(first: int, last: int) -> list[datetime]:
     return [NOON + number * MINUTE for number in range(first, last + 1)]
 
 
-def policy(misfire: str = "latest", **values: object) -> Policy:
-    return Policy.of(misfire=misfire, **values)  # type: ignore[arg-type]
+def policy(misfire: str = "latest", **values: object) -> dict[str, Any]:
+    return {"misfire": misfire, **values}
 
 
 # -- each policy, when the fleet was stopped
@@ -44,7 +45,7 @@ def test_latest_runs_the_newest_of_those_missed(fleet: Fleet) -> None:
 
 
 def test_all_runs_each_of_those_missed(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("all"))
+    fleet.declare(**policy("all"))
     fleet.tick(NOON + 5 * MINUTE + 20 * SECOND)
     assert fleet.dues() == minutes(1, 5)
     assert {tick.outcome for tick in fleet.history()} == {"run"}
@@ -55,7 +56,7 @@ def test_all_runs_each_of_those_missed(fleet: Fleet) -> None:
 
 
 def test_all_has_its_limit(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("all", misfire_limit=3))
+    fleet.declare(**policy("all", misfire_limit=3))
     fleet.tick(NOON + 10 * MINUTE)
     assert fleet.dues() == minutes(8, 10)
     missed = fleet.history()[:7]
@@ -66,7 +67,7 @@ def test_all_has_its_limit(fleet: Fleet) -> None:
 
 
 def test_skip_runs_those_that_are_not_too_late(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("skip", misfire_grace=90))
+    fleet.declare(**policy("skip", misfire_grace=90))
     fleet.tick(NOON + 5 * MINUTE + 20 * SECOND)
     assert fleet.dues() == minutes(4, 5)
     missed = fleet.history()[:3]
@@ -79,7 +80,7 @@ def test_skip_runs_those_that_are_not_too_late(fleet: Fleet) -> None:
 
 
 def test_skip_of_a_single_one_that_is_too_late(fleet: Fleet) -> None:
-    fleet.declare(cron="0 * * * *", policy=policy("skip"))
+    fleet.declare(cron="0 * * * *", **policy("skip"))
     fleet.tick(NOON + HOUR + 31 * SECOND)
     assert fleet.dues() == []
     (missed,) = fleet.history()
@@ -91,7 +92,7 @@ def test_skip_of_a_single_one_that_is_too_late(fleet: Fleet) -> None:
 
 @pytest.mark.parametrize("misfire", list(Misfire))
 def test_a_tick_in_time_runs_whatever_the_policy(fleet: Fleet, misfire: Misfire) -> None:
-    fleet.declare(policy=policy(misfire))
+    fleet.declare(**policy(misfire))
     for minute in range(1, 4):
         fleet.tick(NOON + minute * MINUTE)
     assert fleet.dues() == minutes(1, 3)
@@ -117,7 +118,7 @@ def test_what_is_not_shown_one_by_one_is_counted(fleet: Fleet) -> None:
 
 def test_more_than_can_be_counted(fleet: Fleet) -> None:
     fleet.declare("job", cron="* * * * * *")
-    fleet.declare("every", cron="@every 1s", policy=policy("all", misfire_limit=2))
+    fleet.declare("every", cron="@every 1s", **policy("all", misfire_limit=2))
     fleet.tick(NOON + timedelta(days=400))
     assert fleet.dues() == [NOON + timedelta(days=400)]
     assert len(fleet.dues("every")) == 2
@@ -132,7 +133,7 @@ def test_very_many_that_catch_up_at_once(fleet: Fleet, monkeypatch: pytest.Monke
     monkeypatch.setattr(ticker, "ENOUGH", 40)
     ids = [f"job-{number}" for number in range(20)]
     for id in ids:
-        fleet.declare(id, policy=policy("all", misfire_limit=4))
+        fleet.declare(id, **policy("all", misfire_limit=4))
     fleet.tick(NOON + 20 * MINUTE)
     for id in ids:
         assert fleet.dues(id) == minutes(17, 20)
@@ -144,7 +145,7 @@ def test_very_many_that_catch_up_at_once(fleet: Fleet, monkeypatch: pytest.Monke
 
 
 def test_a_schedule_that_ended_while_nobody_was_there(fleet: Fleet) -> None:
-    fleet.declare(end=NOON + 3 * MINUTE, policy=policy("all"))
+    fleet.declare(end=NOON + 3 * MINUTE, **policy("all"))
     fleet.tick(NOON + HOUR)
     assert fleet.dues() == minutes(1, 3)
     assert fleet.job().next_at is None
@@ -153,7 +154,7 @@ def test_a_schedule_that_ended_while_nobody_was_there(fleet: Fleet) -> None:
 
 
 def test_one_that_starts_while_nobody_was_there(fleet: Fleet) -> None:
-    fleet.declare(start=NOON + 3 * MINUTE, policy=policy("all"))
+    fleet.declare(start=NOON + 3 * MINUTE, **policy("all"))
     fleet.tick(NOON + 2 * MINUTE)
     assert fleet.history() == []
     fleet.tick(NOON + 4 * MINUTE)
@@ -167,7 +168,7 @@ def test_one_that_starts_while_nobody_was_there(fleet: Fleet) -> None:
     ("misfire", "dues"), [("latest", [5]), ("all", [1, 2, 3, 4, 5]), ("skip", [5])]
 )
 def test_resuming_follows_the_policy(fleet: Fleet, misfire: str, dues: list[int]) -> None:
-    fleet.declare(policy=policy(misfire))
+    fleet.declare(**policy(misfire))
     fleet.store.recurring.pause("job")
     fleet.tick(NOON + 5 * MINUTE + SECOND)
     assert fleet.history() == [], "a paused one has no ticks"
@@ -195,7 +196,7 @@ def test_resuming_before_anything_was_missed(fleet: Fleet) -> None:
 
 
 def test_jitter_moves_the_start_and_not_the_due_time(fleet: Fleet) -> None:
-    fleet.declare(policy=policy(jitter=50))
+    fleet.declare(**policy(jitter=50))
     due = NOON + MINUTE
     fleet.tick(due)
     (job,) = fleet.jobs()
@@ -208,7 +209,7 @@ def test_jitter_moves_the_start_and_not_the_due_time(fleet: Fleet) -> None:
 
 def test_jitter_of_ticks_that_were_missed(fleet: Fleet) -> None:
     """Those that would have started by now start now."""
-    fleet.declare(policy=policy("all", jitter=30))
+    fleet.declare(**policy("all", jitter=30))
     fleet.tick(NOON + 5 * MINUTE)
     jobs = fleet.jobs()
     assert {job.state.value for job in jobs[:-1]} == {"Enqueued"}
@@ -217,9 +218,7 @@ def test_jitter_of_ticks_that_were_missed(fleet: Fleet) -> None:
 
 def test_many_with_one_due_time_spread(fleet: Fleet) -> None:
     for number in range(50):
-        fleet.declare(
-            f"job-{number}", cron="0 * * * *", policy=policy(jitter=timedelta(minutes=10))
-        )
+        fleet.declare(f"job-{number}", cron="0 * * * *", **policy(jitter=timedelta(minutes=10)))
     fleet.tick(NOON + HOUR)
     starts = {fleet.jobs(f"job-{number}")[0].run_at for number in range(50)}
     assert len(starts) == 50

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring._recurring.policy import Policy
 from flask_recurring._server import promoter
 from flask_recurring._server.overlap import GOING, REPLACED, RETRYING, WAITING
 from flask_recurring._store import Notification, Topic
@@ -25,13 +25,13 @@ def minute(number: int) -> datetime:
     return NOON + number * MINUTE
 
 
-def policy(overlap: str, **values: object) -> Policy:
-    return Policy.of(overlap=overlap, **values)  # type: ignore[arg-type]
+def policy(overlap: str, **values: object) -> dict[str, Any]:
+    return {"overlap": overlap, **values}
 
 
 def start_first(fleet: Fleet, overlap: str, **values: object) -> Claimed:
     """Declare a recurring job, and let its first run be going when the second minute begins."""
-    fleet.declare(policy=policy(overlap, **values))
+    fleet.declare(**policy(overlap, **values))
     fleet.tick(minute(1))
     return fleet.worker.claim_one()
 
@@ -72,14 +72,14 @@ def test_skip_gives_the_tick_no_run(fleet: Fleet) -> None:
 
 
 def test_skip_heeds_a_run_that_waits_for_a_worker(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("skip"))
+    fleet.declare(**policy("skip"))
     fleet.tick(minute(1))
     fleet.tick(minute(2))
     assert outcomes(fleet) == ["run", "skipped"]
 
 
 def test_skip_heeds_a_run_that_waits_for_the_start_that_jitter_gave_it(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("skip", jitter=timedelta(hours=5)))
+    fleet.declare(**policy("skip", jitter=timedelta(hours=5)))
     fleet.tick(minute(1))
     assert states(fleet) == ["Scheduled"]
     fleet.tick(minute(2))
@@ -103,7 +103,7 @@ def test_skip_heeds_a_run_that_waits_for_its_retry(fleet: Fleet) -> None:
 def test_skip_heeds_a_run_that_awaits(fleet: Fleet) -> None:
     run = start_first(fleet, "queue")
     fleet.tick(minute(2))
-    fleet.declare(policy=policy("skip"))
+    fleet.declare(**policy("skip"))
     fleet.worker.succeed(run)
     fleet.tick(minute(3))
     assert states(fleet) == ["Succeeded", "Awaiting"]
@@ -111,8 +111,8 @@ def test_skip_heeds_a_run_that_awaits(fleet: Fleet) -> None:
 
 
 def test_skip_does_not_heed_other_jobs(fleet: Fleet) -> None:
-    fleet.declare("job", policy=policy("skip"))
-    fleet.declare("other", policy=policy("skip"))
+    fleet.declare("job", **policy("skip"))
+    fleet.declare("other", **policy("skip"))
     fleet.tick(minute(1))
     run, other = fleet.worker.claim()
     fleet.worker.succeed(run if run.recurring_id == "job" else other)
@@ -155,7 +155,7 @@ def test_a_run_by_hand_waits_where_runs_are_kept_apart(fleet: Fleet, overlap: st
 
 @pytest.mark.parametrize("overlap", ["skip", "queue"])
 def test_a_run_by_hand_comes_at_once_if_none_is_going(fleet: Fleet, overlap: str) -> None:
-    fleet.declare(policy=policy(overlap))
+    fleet.declare(**policy(overlap))
     assert fleet.store.recurring.trigger("job").state is JobState.ENQUEUED
 
 
@@ -186,7 +186,7 @@ def test_a_requeued_run_waits_for_the_one_that_is_going(fleet: Fleet, overlap: s
 
 
 def test_many_that_are_requeued_go_one_by_one(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("skip"))
+    fleet.declare(**policy("skip"))
     for number in range(1, 4):
         fleet.tick(minute(number))
         fleet.worker.succeed(fleet.worker.claim_one())
@@ -216,7 +216,7 @@ def test_a_requeued_run_goes_beside_another_where_runs_are_not_kept_apart(
 
 
 def test_skip_while_catching_up_runs_the_oldest(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("skip", misfire="all"))
+    fleet.declare(**policy("skip", misfire="all"))
     fleet.tick(minute(3))
     assert fleet.dues() == [minute(1)]
     assert outcomes(fleet) == ["run", "skipped", "skipped"]
@@ -272,7 +272,7 @@ def test_queue_waits_until_the_retries_of_the_other_are_over(fleet: Fleet) -> No
 
 
 def test_queue_while_catching_up_lets_one_run_and_one_wait(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("queue", misfire="all"))
+    fleet.declare(**policy("queue", misfire="all"))
     fleet.tick(minute(4))
     assert fleet.dues() == [minute(1), minute(2)]
     assert states(fleet) == ["Enqueued", "Awaiting"]
@@ -296,7 +296,7 @@ def test_one_that_waits_is_listed_counted_deleted_and_requeued(fleet: Fleet) -> 
     assert states(fleet) == ["Processing", "Deleted", "Awaiting"]
     (waiting,) = jobs.page(JobState.AWAITING).items
     assert not jobs.requeue(waiting.id), "it goes when the other is over"
-    fleet.declare(policy=policy("allow"))
+    fleet.declare(**policy("allow"))
     assert jobs.requeue(waiting.id)
     assert fleet.worker.claim_one().id == waiting.id
 
@@ -304,7 +304,7 @@ def test_one_that_waits_is_listed_counted_deleted_and_requeued(fleet: Fleet) -> 
 def test_one_that_waits_is_promoted_whatever_the_policy_has_become(fleet: Fleet) -> None:
     run = start_first(fleet, "queue")
     fleet.tick(minute(2))
-    fleet.declare(policy=policy("allow"))
+    fleet.declare(**policy("allow"))
     fleet.tick(minute(3))
     assert states(fleet) == ["Processing", "Awaiting", "Enqueued"]
     third = fleet.worker.claim_one()
@@ -351,7 +351,7 @@ def test_promoting_at_the_same_time_promotes_each_once(
 ) -> None:
     ids = [f"job-{number}" for number in range(30)]
     for id in ids:
-        fleet.declare(id, policy=policy("queue"))
+        fleet.declare(id, **policy("queue"))
     fleet.tick(minute(1))
     runs = fleet.worker.claim()
     fleet.tick(minute(2))
@@ -420,7 +420,7 @@ def test_cancel_asks_the_running_one_to_stop_and_runs(fleet: Fleet) -> None:
 
 
 def test_cancel_takes_the_place_of_one_that_waits(fleet: Fleet) -> None:
-    fleet.declare(policy=policy("cancel"))
+    fleet.declare(**policy("cancel"))
     fleet.tick(minute(1))
     fleet.tick(minute(2))
     assert states(fleet) == ["Deleted", "Enqueued"]
@@ -445,7 +445,7 @@ def test_cancel_while_catching_up_runs_the_newest(fleet: Fleet) -> None:
 
 def test_cancel_of_many_at_once(fleet: Fleet) -> None:
     for number in range(20):
-        fleet.declare(f"job-{number}", policy=policy("cancel"))
+        fleet.declare(f"job-{number}", **policy("cancel"))
     fleet.tick(minute(1))
     fleet.worker.claim(10)
     fleet.tick(minute(2))
@@ -466,13 +466,13 @@ def test_plain_ones_cost_no_question_more(fleet: Fleet, monkeypatch: pytest.Monk
         asked.append(len(ids))
         return active(connection, ids)
 
-    monkeypatch.setattr(fleet.store.recurring, "going", counted)
+    monkeypatch.setattr(fleet.store.recurring, "active", counted)
     for number in range(5):
         fleet.declare(f"plain-{number}")
     fleet.tick(minute(1))
     assert asked == []
     for number in range(5):
-        fleet.declare(f"job-{number}", policy=policy("skip"))
+        fleet.declare(f"job-{number}", **policy("skip"))
     fleet.tick(minute(2))
     assert asked == [5]
 
@@ -487,7 +487,7 @@ def test_all_that_may_let_a_run_go_races_and_one_goes(
     others = [Fleet(open_store(clocked_url), fleet.clock) for _ in range(6)]
     ids = [f"job-{number}" for number in range(10)]
     for number, id in enumerate(ids):
-        fleet.declare(id, policy=policy(["skip", "queue"][number % 2]))
+        fleet.declare(id, **policy(["skip", "queue"][number % 2]))
     job = fleet.store.database.tables.job.c
     fleet.tick(minute(1))
     runs = fleet.worker.claim(100)

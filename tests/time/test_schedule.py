@@ -145,7 +145,6 @@ def test_the_newest_are_the_last_that_counting_comes_to(
     *past, after = moments
     now = past[-1] + (after - past[-1] - timedelta(microseconds=1)) * rest
     assert schedule.newest(past[0], now, most) == past[-most:]
-    assert schedule.latest(past[0], now) == past[-1]
     assert schedule.count(past[0], after, 1_000) == ticks + 1
     assert schedule.count(past[0], past[-1], 1_000) == ticks
     assert schedule.count(past[0], past[-1], 7) == min(ticks, 7)
@@ -163,8 +162,8 @@ def test_the_newest_of_very_many_are_found_without_counting() -> None:
     burst = Schedule("* * * * 12 *").newest(START, now + timedelta(days=150), 100)
     assert burst == [last - n * timedelta(seconds=1) for n in reversed(range(1, 101))]
     first = datetime(1990, 1, 1, tzinfo=UTC)
-    assert Schedule("0 0 1 1 *").latest(first, now) == last
-    assert Schedule("0 0 1 1 *").latest(last, now) == last
+    assert Schedule("0 0 1 1 *").newest(first, now, 1) == [last]
+    assert Schedule("0 0 1 1 *").newest(last, now, 1) == [last]
     assert Schedule("* * * * * *").count(START, now, 500) == 500
     assert Schedule("@every 0.1s").count(START, last, 10**12) == (last - START) // timedelta(
         milliseconds=100
@@ -175,7 +174,7 @@ def test_the_newest_of_very_many_are_found_without_counting() -> None:
 def test_a_time_that_the_schedule_no_longer_gives_counts_all_the_same() -> None:
     """What was due when it was reckoned is due, whatever the schedule says since."""
     schedule = Schedule(NEVER)
-    assert schedule.latest(START, START + timedelta(days=400)) == START
+    assert schedule.newest(START, START + timedelta(days=400), 1) == [START]
     assert schedule.count(START, START + timedelta(days=400), 9) == 1
     assert schedule.count(START, START, 9) == 0
     odd = START + timedelta(seconds=5)

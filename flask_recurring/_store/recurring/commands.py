@@ -10,7 +10,6 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..._recurring.definition import Definition
-from ..._recurring.schedule import Schedule
 from ...job import Job, JobState
 from ..audit import APPLICATION, entry
 from ..awaiting import APART
@@ -26,6 +25,7 @@ from .table import (
     decoded,
     encoded,
     go_on,
+    overrides_of,
     place,
     unknown,
 )
@@ -69,72 +69,54 @@ class RecurringCommands(RecurringTable):
         self._rewrite(id, resumed, "recurring.resume", actor)
 
     def override(
-        self,
-        id: str,
-        fields: dict[str, Any],
-        dropped: Collection[str] = (),
-        *,
-        paused: bool | None = None,
-        actor: str,
+        self, id: str, values: dict[str, Any], dropped: Collection[str] = (), *, actor: str
     ) -> None:
         """Let these values count, whatever the code says, until they are reset.
 
-        :param fields: JSON values by the names of the definition's fields.
-        :param dropped: fields of which the code's value is to count again.
-        :param paused: whether it is to be paused; None leaves that as it is.
-        :raises ConfigurationError: together with the other fields they make no schedule.
+        :param values: JSON values by the names of the options, ``paused`` included.
+        :param dropped: names of options of which the code's value is to count again.
+        :raises ConfigurationError: together with the other values they make no schedule.
         """
 
         def with_these(overrides: dict[str, Any]) -> dict[str, Any]:
-            return {k: v for k, v in overrides.items() if k not in dropped} | fields
+            return {k: v for k, v in overrides.items() if k not in dropped} | values
 
-        self._override(id, with_these, paused, "recurring.override", actor)
+        self._override(id, with_these, "recurring.override", actor)
 
     def reset(self, id: str, names: Collection[str] | None = None, *, actor: str) -> None:
-        """Let the code's values count again: of these fields, or of all, ``paused`` included."""
+        """Let the code's values count again: of these options, or of all, ``paused`` included."""
 
         def without(overrides: dict[str, Any]) -> dict[str, Any]:
-            if names is None:
-                return {}
-            return {name: value for name, value in overrides.items() if name not in names}
+            return {k: v for k, v in overrides.items() if names is not None and k not in names}
 
-        paused = False if names is None or "paused" in names else None
-        self._override(id, without, paused, "recurring.reset", actor)
+        self._override(id, without, "recurring.reset", actor)
 
     def _override(
         self,
         id: str,
         change: Callable[[dict[str, Any]], dict[str, Any]],
-        paused: bool | None,
         action: str,
         actor: str,
     ) -> None:
         told: list[str] = []
 
         def overridden(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
-            before = decoded(row.overrides)
-            after = change(before)
-            wanted = row.paused if paused is None else paused
-            if after == before and wanted == row.paused:
+            before = {"paused": False} | overrides_of(row)
+            after = {"paused": False} | change(before)
+            if after == before:
                 return {}
-            definition = Definition.of(id, decoded(row.declared), after)
-            Schedule.of(
-                definition.cron,
-                timezone=definition.timezone,
-                start=definition.start,
-                end=definition.end,
-            )
-            values = changed(row, definition, moment) | {"overrides": encoded(after)}
-            values |= _standing(row, values[place(row)], wanted, moment)
             told.append(
                 ", ".join(
-                    f"{name}: {old.get(name)!r} → {new.get(name)!r}"
-                    for old, new in [(before | {"paused": row.paused}, after | {"paused": wanted})]
-                    for name in sorted(old.keys() | new.keys())
-                    if old.get(name) != new.get(name)
+                    f"{name}: {before.get(name)!r} → {after.get(name)!r}"
+                    for name in sorted(before.keys() | after.keys())
+                    if before.get(name) != after.get(name)
                 )
             )
-            return values
+            paused = after.pop("paused")
+            definition = Definition.of(id, decoded(row.declared), after)
+            definition.check_schedule()
+            values = changed(row, definition, moment) | {"overrides": encoded(after)}
+            return values | _standing(row, values[place(row)], paused, moment)
 
         self._rewrite(id, overridden, action, actor, told)
 

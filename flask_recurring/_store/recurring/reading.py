@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from ..._arguments import read_arguments
-from ..._recurring.policy import Policy
+from ..._recurring.options import JOB, OPTIONS
 from ..._recurring.recurring_job import RecurringJob
 from ...job import JobState
 from ..capped_count import CAP, CappedCount
 from ..text import is_storable
 from ..types import now
-from .table import RecurringTable, decoded
+from .table import RecurringTable, decoded, overrides_of
 
 
 class Reading(RecurringTable):
@@ -63,27 +62,18 @@ class Reading(RecurringTable):
 def read(row: sa.Row[Any]) -> RecurringJob:
     """A recurring job from its row."""
     args, kwargs = read_arguments(row.arguments)
-    policy = Policy.read(row._asdict())
-    overrides = decoded(row.overrides)
     return RecurringJob(
         id=row.id,
         task=row.task,
         args=args,
         kwargs=kwargs,
-        queue=row.queue,
-        priority=row.priority,
-        cron=row.cron,
-        timezone=row.timezone,
-        start=row.start_at,
-        end=row.end_at,
-        misfire=policy.misfire,
-        misfire_limit=policy.misfire_limit,
-        misfire_grace=timedelta(seconds=policy.misfire_grace),
-        overlap=policy.overlap,
-        jitter=timedelta(seconds=policy.jitter),
-        keep=policy.keep,
+        **{
+            name: option.read(getattr(row, option.column))
+            for name, option in OPTIONS.items()
+            if option.column != JOB
+        },
         declared=decoded(row.declared),
-        overrides=overrides | {"paused": True} if row.paused else overrides,
+        overrides=overrides_of(row),
         paused=row.paused,
         application=row.application,
         orphaned_at=row.orphaned_at,

@@ -10,6 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..._recurring.definition import Definition
+from ..._recurring.options import JOB, OPTIONS
 from ...errors import UnknownRecurringJobError
 from ..awaiting import Awaiting
 from ..database import Database
@@ -34,24 +35,15 @@ class RecurringTable:
 
 def columns(definition: Definition) -> dict[str, Any]:
     """The columns that hold what counts of a recurring job."""
-    policy = definition.policy
-    return {
-        "task": definition.task,
-        "arguments": definition.arguments,
-        "queue": definition.queue,
-        "priority": definition.priority,
-        "options": definition.options,
-        "cron": definition.cron,
-        "timezone": definition.timezone,
-        "start_at": definition.start,
-        "end_at": definition.end,
-        "misfire": policy.misfire.value,
-        "misfire_limit": policy.misfire_limit,
-        "misfire_grace": policy.misfire_grace,
-        "overlap": policy.overlap.value,
-        "jitter": policy.jitter,
-        "keep": policy.keep,
-    }
+    values: dict[str, Any] = {"task": definition.task, "arguments": definition.arguments}
+    of_jobs = {}
+    for name, option in OPTIONS.items():
+        value = definition.options.get(name, option.default)
+        if option.column != JOB:
+            values[option.column] = option.stored(value)
+        elif value is not None:
+            of_jobs[name] = value
+    return values | {JOB: encoded(of_jobs)}
 
 
 def changed(row: sa.Row[Any], definition: Definition, moment: datetime) -> dict[str, Any]:
@@ -76,6 +68,12 @@ def go_on(row: sa.Row[Any], held: datetime | None, why: str, moment: datetime) -
     """The columns of a row that ticks again, from the tick that was held on."""
     missed = held is not None and held <= moment
     return {"next_at": held, "held_at": None, "absence": why if missed else row.absence}
+
+
+def overrides_of(row: sa.Row[Any]) -> dict[str, Any]:
+    """What an operator has set. That it is paused stands in a column only."""
+    overrides = decoded(row.overrides)
+    return overrides | {"paused": True} if row.paused else overrides
 
 
 def decoded(text: str | None) -> dict[str, Any]:

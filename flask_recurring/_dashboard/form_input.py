@@ -1,7 +1,6 @@
-"""The options of a recurring job that an operator may set, as text: shown in a form and read back.
+"""The options that an operator may set, as inputs of a form: their words, and their values as text.
 
-What the code declares and what stands over it are kept as JSON values by the same names. Text that
-can't be read is given on as it is, or refused here, so that each error names its option.
+Text that can't be read is passed on as it is, or refused here, so that each error names its option.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from .._recurring.policy import Policy
+from .._recurring.options import OVERRIDABLE, Kind, Option
 from ..errors import ConfigurationError
 from ..retry import RetryPolicy
 
@@ -22,31 +20,13 @@ _LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)?", re.ASCII | re.I
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _MOMENT = "%Y-%m-%dT%H:%M:%S"
 
-_POLICY = Policy()
-
-
-class Kind(StrEnum):
-    """How an option is written."""
-
-    TEXT = "text"
-    FLAG = "flag"
-    CHOICE = "choice"
-    COUNT = "count"
-    LENGTH = "length"
-    """Of time: ``90s``, ``5m``; a bare number is seconds."""
-    MOMENT = "moment"
-    """On the clocks of the recurring job's zone."""
-    RETRY = "retry"
-    """A number of retries, or the waits before them: ``10s, 1m, 5m``."""
-
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """One option."""
+class Input:
+    """How one option is written in the form, and what the form says about it."""
 
     name: str
     label: str
-    kind: Kind = Kind.TEXT
     hint: str = ""
     none: str | None = None
     """What is shown where there is no value; None for an option that always has one."""
@@ -57,16 +37,28 @@ class Option:
     offers: str | None = None
     """Id of the page's list of values to choose from."""
 
+    @property
+    def option(self) -> Option:
+        """The option that it sets."""
+        return OVERRIDABLE[self.name]
+
+    @property
+    def kind(self) -> Kind:
+        """How it is written. A length of time is ``90s`` or ``5m``, and a bare number is seconds.
+        A moment is on the clocks of the recurring job's zone. Retries are a number, or the waits
+        before them: ``10s, 1m, 5m``."""
+        return self.option.kind
+
     def value(self, *layers: Mapping[str, Any]) -> Any:
         """The JSON value that counts, of later layers over earlier ones."""
-        found = getattr(_POLICY, self.name, False if self.kind is Kind.FLAG else None)
+        found = self.option.default
         for layer in layers:
             found = layer.get(self.name, found)
         return found
 
     def text(self, value: Any, zone: ZoneInfo) -> str:
         """A JSON value as somebody would write it; empty for none."""
-        if value is None or (self.kind is Kind.LENGTH and value == 0 and self.none is not None):
+        if value is None or (self.option.optional and value == self.option.default):
             return ""
         match self.kind:
             case Kind.FLAG:
@@ -84,7 +76,7 @@ class Option:
         text = text.strip()
         if self.kind is Kind.FLAG:
             return bool(text)
-        if not text and self.none is not None:
+        if not text and self.option.optional:
             return None
         match self.kind:
             case Kind.COUNT:
@@ -146,23 +138,22 @@ def _whole(text: str) -> int | str:
 
 
 SCHEDULE = (
-    Option(
+    Input(
         "cron",
         "When it runs",
-        hint="A cron expression: minute, hour, day, month, weekday, with the seconds before them "
+        "A cron expression: minute, hour, day, month, weekday, with the seconds before them "
         "if you like. Or @hourly, or an interval such as @every 90s",
         offers="crons",
     ),
-    Option("timezone", "Time zone", hint="By whose clock, such as Europe/Berlin", offers="zones"),
-    Option("paused", "Paused", Kind.FLAG, "It only runs when somebody triggers it", none="no"),
-    Option("start", "Not before", Kind.MOMENT, "No run is due before this time", none="no limit"),
-    Option("end", "Not after", Kind.MOMENT, "No run is due after this time", none="no limit"),
+    Input("timezone", "Time zone", "By whose clock, such as Europe/Berlin", offers="zones"),
+    Input("paused", "Paused", "It only runs when somebody triggers it", none="no"),
+    Input("start", "Not before", "No run is due before this time", none="no limit"),
+    Input("end", "Not after", "No run is due after this time", none="no limit"),
 )
 POLICIES = (
-    Option(
+    Input(
         "misfire",
         "Runs missed while no server was up",
-        Kind.CHOICE,
         "After an outage or a deployment",
         choices=(
             ("latest", "catch up on the last one"),
@@ -170,24 +161,21 @@ POLICIES = (
             ("skip", "leave out those that are too late"),
         ),
     ),
-    Option(
+    Input(
         "misfire_limit",
         "Catch up on at most",
-        Kind.COUNT,
         "A number of runs, if every missed one is caught up on",
         under="all",
     ),
-    Option(
+    Input(
         "misfire_grace",
         "Too late after",
-        Kind.LENGTH,
         "Such as 30s or 5m, if late runs are left out",
         under="skip",
     ),
-    Option(
+    Input(
         "overlap",
         "If the run before is not over",
-        Kind.CHOICE,
         "When the next run is due",
         choices=(
             ("allow", "run both at once"),
@@ -196,38 +184,35 @@ POLICIES = (
             ("cancel", "stop it and start the next one"),
         ),
     ),
-    Option(
+    Input(
         "jitter",
         "Random delay of up to",
-        Kind.LENGTH,
         "Such as 90s or 5m, so that not all jobs start in the same second",
         none="no delay",
     ),
-    Option(
+    Input(
         "keep",
         "Finished runs to keep",
-        Kind.COUNT,
         "A number of runs, however old they are",
         none="as long as other jobs",
     ),
 )
 JOBS = (
-    Option("queue", "Queue", hint="The queue that each run waits in", offers="queues"),
-    Option("priority", "Priority", Kind.COUNT, "In a queue, smaller numbers run first"),
-    Option(
+    Input("queue", "Queue", "The queue that each run waits in", offers="queues"),
+    Input("priority", "Priority", "In a queue, smaller numbers run first"),
+    Input(
         "retry",
         "Retries after a failure",
-        Kind.RETRY,
         "A number such as 3, or the time before each retry: 10s, 1m, 5m",
         none="as its task says",
     ),
-    Option(
+    Input(
         "timeout",
         "Time limit of a run",
-        Kind.LENGTH,
         "Such as 90s, 5m or 1h",
         none="as its task says",
     ),
 )
 GROUPS = (("Schedule", SCHEDULE), ("Missed and overlapping runs", POLICIES), ("Each run", JOBS))
-OPTIONS = {option.name: option for _, options in GROUPS for option in options}
+INPUTS = {one.name: one for _, inputs in GROUPS for one in inputs}
+"""By the names of the options."""
