@@ -152,11 +152,11 @@ class Scheduler:
         :param retry: how often a failed run is tried again: a number, False, or a ``RetryPolicy``.
         :param timeout: seconds or a timedelta after which a run is asked to stop.
         """
-        refuse_unknown("@scheduler.task", unknown, ["name", *TaskOptions.__dataclass_fields__])
+        refuse_unknown("@scheduler.task", unknown, ["name", *TaskOptions.__slots__])
         refuse_bare("task", name, "")
         if name is not None:
             validate_id(name, "task name")
-        defaults = TaskOptions.of(queue=queue, priority=priority, retry=retry, timeout=timeout)
+        defaults = TaskOptions(queue=queue, priority=priority, retry=retry, timeout=timeout)
 
         def decorate(function: Any) -> Task[..., Any]:
             return self._registry.register(function, self, name, defaults)

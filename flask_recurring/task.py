@@ -7,12 +7,11 @@ the function's own signature, so a type checker sees a wrong call before it is m
 from __future__ import annotations
 
 import asyncio
-import functools
 import inspect
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial, update_wrapper
 from pathlib import Path
 from types import CoroutineType
 from typing import (
@@ -27,8 +26,6 @@ from typing import (
     cast,
 )
 
-import msgspec
-
 from ._arguments import Signature
 from ._checks import (
     checked_priority,
@@ -38,6 +35,7 @@ from ._checks import (
     validate_id,
     validate_queue,
 )
+from ._recurring.options import checked, job_json
 from ._run.child import without_children
 from ._run.context import JobContext, current_context, terminal_context
 from ._store import NewJob
@@ -64,63 +62,35 @@ class Client(Protocol):
         """Write one job."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class TaskOptions:
     """How a task's jobs are run, unless a call says otherwise.
 
     ``timeout`` is in seconds: a run that takes longer is asked to stop, and has failed even if it
     doesn't.
+
+    :raises ConfigurationError: an option is wrong; the message names it.
     """
 
-    queue: str = "default"
-    priority: int = 0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-    timeout: float | None = None
+    __slots__ = ("priority", "queue", "retry", "timeout")
 
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         *,
         queue: str = "default",
         priority: int = 0,
         retry: Retry = None,
         timeout: timedelta | float | None = None,
-    ) -> TaskOptions:
-        """Check what a decorator was given. Raises ``ConfigurationError`` naming the option."""
-        return cls(
-            queue=validate_queue(queue),
-            priority=checked_priority(priority),
-            retry=RetryPolicy.of(retry),
-            timeout=checked_timeout(timeout),
-        )
+    ) -> None:
+        self.queue = validate_queue(queue)
+        self.priority = checked_priority(priority)
+        self.retry = RetryPolicy.of(retry)
+        self.timeout = checked_timeout(timeout)
 
 
 class Call(NamedTuple):
     """A task with arguments, not yet enqueued: what ``enqueue_many`` takes."""
 
     new: NewJob
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CallOptions:
-    """What one call has otherwise than its task."""
-
-    queue: str
-    priority: int
-    key: str | None = None
-    key_kept: bool = False
-    retry: RetryPolicy | None = None
-    timeout: float | None = None
-    session: SomeSession | None = None
-
-    def encoded(self) -> str | None:
-        """The part that the job's row keeps as JSON; None if there is nothing to keep."""
-        kept: dict[str, Any] = {}
-        if self.retry is not None:
-            kept["retry"] = self.retry.to_json()
-        if self.timeout is not None:
-            kept["timeout"] = self.timeout
-        return msgspec.json.encode(kept).decode() if kept else None
 
 
 class Task(Generic[P, R]):
@@ -143,7 +113,7 @@ class Task(Generic[P, R]):
             )
         _refuse_method(function)
         # First, lest an attribute that the function has replaces one of the task's.
-        functools.update_wrapper(self, function)
+        update_wrapper(self, function)
         self.function = function
         self.name = validate_id(name) if name is not None else default_name(function)
         self.defaults = defaults or TaskOptions()
@@ -203,22 +173,23 @@ class Task(Generic[P, R]):
             it commits.
         """
         if unknown:
-            refuse_unknown("task.options", unknown, CallOptions.__dataclass_fields__)
-        defaults = self.defaults
+            refuse_unknown("task.options", unknown, Task.options.__kwdefaults__ or ())
         if key_kept and key is None:
             raise ConfigurationError("key_kept=True says how long a key counts: give key= as well")
-        return BoundTask(
-            self,
-            CallOptions(
-                queue=defaults.queue if queue is None else validate_queue(queue),
-                priority=defaults.priority if priority is None else checked_priority(priority),
-                key=None if key is None else validate_id(key, "key"),
-                key_kept=bool(key_kept),
-                retry=None if retry is None else RetryPolicy.of(retry),
-                timeout=checked_timeout(timeout),
-                session=session,
-            ),
+        defaults = self.defaults
+        options = None
+        if retry is not None or timeout is not None:
+            options = job_json(checked({"retry": retry, "timeout": timeout}))
+        new_job = partial(
+            NewJob,
+            self.name,
+            queue=defaults.queue if queue is None else validate_queue(queue),
+            priority=defaults.priority if priority is None else checked_priority(priority),
+            key=None if key is None else validate_id(key, "key"),
+            key_kept=bool(key_kept),
+            options=options,
         )
+        return BoundTask(self, new_job, session)
 
     def run(self, context: JobContext, args: Any, kwargs: Any) -> R:
         """Call the function as a job: with its context, and to the end if it is a coroutine."""
@@ -240,37 +211,30 @@ class Task(Generic[P, R]):
 class BoundTask(Generic[P, R]):
     """A task with options for one call, or a few. Made by ``task.options(…)``."""
 
-    def __init__(self, task: Task[P, R], options: CallOptions) -> None:
+    def __init__(
+        self, task: Task[P, R], new_job: Callable[..., NewJob], session: SomeSession | None
+    ) -> None:
         self._task = task
-        self._options = options
-        self._encoded = options.encoded()
+        self._new_job = new_job
+        self._session = session
 
     def enqueue(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """See ``Task.enqueue``."""
-        return self._task._client.write(self._new(args, kwargs), self._options.session)
+        return self._task._client.write(self._new(args, kwargs), self._session)
 
     def schedule(self, when: timedelta | datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """See ``Task.schedule``."""
         new = self._new(args, kwargs)._replace(**moment(when))
-        return self._task._client.write(new, self._options.session)
+        return self._task._client.write(new, self._session)
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call:
         """See ``Task.call``."""
-        if self._options.session is not None:
+        if self._session is not None:
             raise ConfigurationError("give the session to enqueue_many, not to each of its calls")
         return Call(self._new(args, kwargs))
 
     def _new(self, args: Any, kwargs: Any) -> NewJob:
-        task, options = self._task, self._options
-        return NewJob(
-            task.name,
-            task.signature.pack(args, kwargs),
-            options.queue,
-            options.priority,
-            key=options.key,
-            options=self._encoded,
-            key_kept=options.key_kept,
-        )
+        return self._new_job(self._task.signature.pack(args, kwargs))
 
 
 def moment(when: timedelta | datetime) -> dict[str, Any]:

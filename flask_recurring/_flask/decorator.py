@@ -69,8 +69,8 @@ class Declaration:
 
     def defaults(self) -> TaskOptions:
         """The options of the task, where a function is made one by this."""
-        names = TaskOptions.__dataclass_fields__
-        return TaskOptions.of(**{k: v for k, v in self._options.items() if k in names})
+        given = self._options
+        return TaskOptions(**{name: given[name] for name in TaskOptions.__slots__ if name in given})
 
     def of(self, task: Task[..., Any]) -> Definition:
         """The recurring job of a task. Where nothing is said of an option, the task's counts."""

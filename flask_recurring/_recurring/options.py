@@ -19,6 +19,8 @@ from functools import partial
 from typing import Any, TypedDict
 from zoneinfo import ZoneInfo
 
+import msgspec
+
 from .._checks import (
     checked_choice,
     checked_count,
@@ -156,6 +158,8 @@ _ENTRIES = (
 OPTIONS = {option.name: option for option in _ENTRIES}
 """What a definition says, in the order of its JSON: another order would be another text."""
 
+JOB_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.column == JOB)
+
 EVERY = Option("cron", lambda given: str(Interval(given)))
 """``every=timedelta(…)``, which is another way to give ``cron``."""
 
@@ -163,6 +167,12 @@ PAUSED = Option("paused", partial(checked_flag, "paused"), Kind.FLAG, default=Fa
 
 OVERRIDABLE = {"cron": OPTIONS["cron"], "every": EVERY} | OPTIONS | {"paused": PAUSED}
 """What ``override`` takes, by the names that it goes by there."""
+
+
+def job_json(values: Mapping[str, Any]) -> str | None:
+    """What the column ``options`` keeps of JSON values; None for nothing."""
+    kept = {name: values[name] for name in JOB_OPTIONS if values.get(name) is not None}
+    return msgspec.json.encode(kept).decode() if kept else None
 
 
 class _Options(TypedDict, total=False):

@@ -10,7 +10,7 @@ import msgspec
 import sqlalchemy as sa
 
 from ..._recurring.definition import Definition
-from ..._recurring.options import JOB, OPTIONS
+from ..._recurring.options import JOB, OPTIONS, job_json
 from ...errors import UnknownRecurringJobError
 from ..awaiting import Awaiting
 from ..database import Database
@@ -36,14 +36,11 @@ class RecurringTable:
 def columns(definition: Definition) -> dict[str, Any]:
     """The columns that hold what counts of a recurring job."""
     values: dict[str, Any] = {"task": definition.task, "arguments": definition.arguments}
-    of_jobs = {}
     for name, option in OPTIONS.items():
-        value = definition.options.get(name, option.default)
         if option.column != JOB:
+            value = definition.options.get(name, option.default)
             values[option.column] = option.stored(value)
-        elif value is not None:
-            of_jobs[name] = value
-    return values | {JOB: encoded(of_jobs)}
+    return values | {JOB: job_json(definition.options)}
 
 
 def changed(row: sa.Row[Any], definition: Definition, moment: datetime) -> dict[str, Any]:
