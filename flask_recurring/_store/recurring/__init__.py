@@ -1,13 +1,15 @@
-"""Recurring jobs: their definitions, their life, and their ticks.
+"""Recurring jobs: their definitions, what is done to them, and their ticks.
 
 =============== =================================================================
-``definitions`` from what code and calls at run time say to rows, in bulk
+``table``       the tables, and how a row changes
+``definitions`` writes what code and calls at run time declare, in bulk
+``corrections`` next ticks that other rules of time zones gave
 ``orphans``     what no code declares any more
-``life``        what an operator does: pause, override, trigger, remove
+``commands``    pause, override, trigger, remove
 ``ticks``       due times that become jobs, each once
-``overlaps``    runs that the next one has to heed
-``history``     what became of them
-``reading``     recurring jobs as one reads them
+``overlaps``    runs that are active when the next one is due
+``history``     the past ticks and their runs
+``reading``     recurring jobs as they are read
 ``pages``       lists of them
 =============== =================================================================
 """

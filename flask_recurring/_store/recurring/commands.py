@@ -1,4 +1,4 @@
-"""What an operator does to a recurring job: pause, override, trigger, remove; and who it was."""
+"""What somebody does to a recurring job: pause, override, trigger, remove. The audit names who."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .table import (
     changed,
     decoded,
     encoded,
-    go_on,
+    next_column,
     overrides_of,
-    place,
+    resumed,
     unknown,
 )
 from .ticks import options_of
@@ -52,26 +52,26 @@ class RecurringCommands(RecurringTable):
     def pause(self, id: str, actor: str = APPLICATION) -> None:
         """Let the recurring job have no ticks until it is resumed."""
 
-        def paused(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
-            return {} if row.paused else _standing(row, row.next_at or row.held_at, True, moment)
+        def paused(row: sa.Row[Any], instant: datetime) -> dict[str, Any]:
+            return {} if row.paused else _next_tick(row, row.next_at or row.held_at, True, instant)
 
         self._rewrite(id, paused, "recurring.pause", actor)
 
     def resume(self, id: str, actor: str = APPLICATION) -> None:
-        """Let the recurring job tick again, from where it was paused on.
+        """Let the recurring job tick again, from the tick at which it was paused.
 
-        What it missed meanwhile is treated as its misfire policy says.
+        Its misfire policy decides about the ticks that it missed.
         """
 
-        def resumed(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
-            return _standing(row, row.held_at, False, moment) if row.paused else {}
+        def ticking(row: sa.Row[Any], instant: datetime) -> dict[str, Any]:
+            return _next_tick(row, row.held_at, False, instant) if row.paused else {}
 
-        self._rewrite(id, resumed, "recurring.resume", actor)
+        self._rewrite(id, ticking, "recurring.resume", actor)
 
     def override(
         self, id: str, values: dict[str, Any], dropped: Collection[str] = (), *, actor: str
     ) -> None:
-        """Let these values count, whatever the code says, until they are reset.
+        """Let these values count until they are reset, whatever the code says.
 
         :param values: JSON values by the names of the options, ``paused`` included.
         :param dropped: names of options of which the code's value is to count again.
@@ -98,14 +98,14 @@ class RecurringCommands(RecurringTable):
         action: str,
         actor: str,
     ) -> None:
-        told: list[str] = []
+        details: list[str] = []
 
-        def overridden(row: sa.Row[Any], moment: datetime) -> dict[str, Any]:
+        def overridden(row: sa.Row[Any], instant: datetime) -> dict[str, Any]:
             before = {"paused": False} | overrides_of(row)
             after = {"paused": False} | change(before)
             if after == before:
                 return {}
-            told.append(
+            details.append(
                 ", ".join(
                     f"{name}: {before.get(name)!r} → {after.get(name)!r}"
                     for name in sorted(before.keys() | after.keys())
@@ -115,10 +115,10 @@ class RecurringCommands(RecurringTable):
             paused = after.pop("paused")
             definition = Definition.of(id, decoded(row.declared), after)
             definition.check_schedule()
-            values = changed(row, definition, moment) | {"overrides": encoded(after)}
-            return values | _standing(row, values[place(row)], paused, moment)
+            values = changed(row, definition, instant) | {"overrides": encoded(after)}
+            return values | _next_tick(row, values[next_column(row)], paused, instant)
 
-        self._rewrite(id, overridden, action, actor, told)
+        self._rewrite(id, overridden, action, actor, details)
 
     def _rewrite(
         self,
@@ -128,9 +128,9 @@ class RecurringCommands(RecurringTable):
         actor: str,
         details: Sequence[str] = (),
     ) -> None:
-        """Write what ``values`` makes of the locked row, if anything, and that it was done.
+        """Write what ``values`` makes of the locked row, if anything, and the audit's entry.
 
-        :param details: what the audit says besides; ``values`` may fill it.
+        :param details: of the entry; ``values`` may add to it.
         """
         if not is_storable(id):
             raise unknown(id)
@@ -140,22 +140,22 @@ class RecurringCommands(RecurringTable):
             ).first()
             if found is None:
                 raise unknown(id)
-            moment = self._database.clock(connection)
-            written = values(found, moment)
+            instant = self._database.clock(connection)
+            written = values(found, instant)
             if written:
                 connection.execute(
                     sa.update(self._row)
                     .where(self._row.c.id == id)
-                    .values(**written, updated_at=moment)
+                    .values(**written, updated_at=instant)
                 )
                 connection.execute(entry(self._audit, actor, action, id, *details))
                 self._database.driver.notify(connection, Notification(Topic.SCHEDULE))
         self._notify(Notification(Topic.SCHEDULE))
 
     def trigger(self, id: str, actor: str = APPLICATION) -> Job:
-        """Enqueue a run now, beside the ticks, and return its job. No tick is moved by it.
+        """Enqueue a run now, beside the ticks, and return its job. The next tick stays.
 
-        Where the policy keeps runs apart, and another is going, it awaits the end of that.
+        If the overlap policy keeps runs apart, it awaits the end of a run that is active.
 
         :param actor: who wants it, for the history and the audit.
         """
@@ -177,8 +177,8 @@ class RecurringCommands(RecurringTable):
                 recurring_id=id,
             )
             notification = Notification(Topic.JOB, row.queue, row.priority)
-            # The hint by itself: one that is left out, because another was sent a moment ago, may
-            # be needed when this commits.
+            # Not by the insertion, which sends none shortly after another: this one may be needed
+            # when the transaction commits.
             job = written(self._database, new, self._database.driver.insert(connection, new, None))
             if awaits:
                 connection.execute(
@@ -208,12 +208,12 @@ class RecurringCommands(RecurringTable):
         return job
 
 
-def _standing(
-    row: sa.Row[Any], position: datetime | None, paused: bool, moment: datetime
+def _next_tick(
+    row: sa.Row[Any], next_at: datetime | None, paused: bool, instant: datetime
 ) -> dict[str, Any]:
-    """The columns of a row that is to be paused or not, and whose next tick is ``position``."""
+    """The columns of a row that is to be paused or not, and whose next tick is ``next_at``."""
     if paused or row.orphaned_at is not None:
-        return {"paused": paused, "held_at": position, "next_at": None}
+        return {"paused": paused, "held_at": next_at, "next_at": None}
     if row.paused:
-        return {"paused": False} | go_on(row, position, PAUSED, moment)
-    return {"next_at": position, "held_at": None}
+        return {"paused": False} | resumed(row, next_at, PAUSED, instant)
+    return {"next_at": next_at, "held_at": None}

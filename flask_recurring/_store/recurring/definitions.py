@@ -1,13 +1,13 @@
-"""How definitions come to be rows: any number in one go, by any number of processes at once.
+"""Writes definitions into rows: any number at once, from any number of processes.
 
-**Nothing changed, nothing written.** What is there is read first, without a lock. Only what differs
-is looked at again, by one process at a time, and written in one transaction.
+**What has not changed is not written.** All rows are first read without a lock. Those that differ
+are read again under a lock that one process at a time holds, and written in one transaction.
 
-**Who is right?** Of two applications, and of calls at run time, the last word stands. Versions of
-the *same* code (the task is the same) are told apart, so that during a deployment the old servers
-and the new ones don't undo one another's changes: a declaration that another took the place of
-does not come back while a live server declares the present one. When none does any more, the
-deployment was taken back, and the old declaration stands again.
+**Which definition counts.** Between two applications, or calls at run time, the last one written
+counts. Versions of the *same* code (the same task) are different: during a deployment, old and new
+servers must not undo each other's changes. So a row remembers the declarations that were replaced.
+One of these is refused while a live server declares the present one. When no server does any more,
+the deployment was rolled back, and the old declaration is written again.
 """
 
 from __future__ import annotations
@@ -21,30 +21,20 @@ import msgspec
 import sqlalchemy as sa
 
 from ..._recurring.definition import Definition, fingerprint
-from ..._recurring.schedule import Schedule, read_schedule
 from ...errors import ConfigurationError
 from ..audit import APPLICATION, entries_of
 from ..chunks import chunked
 from ..manifests import Manifests
 from ..notification import Notification, Topic
 from ..text import first_unfit
-from .table import (
-    ORPHANED,
-    RecurringTable,
-    changed,
-    columns,
-    decoded,
-    go_on,
-)
+from .corrections import Corrections, correction
+from .table import ORPHANED, changed, columns, decoded, resumed
 
 CHUNK = 500
 """Rows that are asked for by one statement."""
 
 REMEMBERED = 10
-"""Earlier declarations of a recurring job that are told from new ones."""
-
-FIXED_ZONES = frozenset({"UTC", "Etc/UTC"})
-"""Zones whose rules never change."""
+"""Replaced declarations that a row remembers."""
 
 Wanted = Mapping[str, tuple[Definition, str]]
 """Definitions by id, with their JSON texts."""
@@ -52,46 +42,47 @@ Wanted = Mapping[str, tuple[Definition, str]]
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What became of an application's declarations."""
+    """The result of writing an application's declarations."""
 
     written: int
-    """How many were new, or differed from what was there."""
+    """How many were new or differed from their rows."""
     refused: frozenset[str]
-    """Ids of those in whose place a live server declares another version of the code."""
+    """Ids of those that a live server declares in a newer version."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Author:
-    """Who says it: code or a call at run time, and of which application's server."""
+    """Where definitions come from: code or a call at run time."""
 
     code: bool
     application: str | None = None
+    """The application of the server that declares them; None for code without a server."""
     actor: str = APPLICATION
-    """For the audit: who made the call."""
+    """Who made the call, for the audit."""
 
     @property
-    def stays_out(self) -> bool:
-        """Whether it has no say in whose the row is."""
+    def owns_nothing(self) -> bool:
+        """True if the row's application stays as it is."""
         return self.code and self.application is None
 
 
 @dataclass(slots=True)
 class _Changes:
-    """What is to be written about rows that differ."""
+    """What to write for rows that differ."""
 
     inserts: list[dict[str, Any]] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
 
 
-class Definitions(RecurringTable):
-    """Writes what code and calls at run time say."""
+class Definitions(Corrections):
+    """Writes the definitions of code and of calls at run time."""
 
     def save(self, definitions: Sequence[Definition], actor: str = APPLICATION) -> int:
-        """Write definitions of calls at run time; returns how many were new or differed.
+        """Write definitions of calls at run time. Returns how many were new or differed.
 
-        An unchanged one writes nothing, so a tick that has fallen due meanwhile still comes.
-        Another schedule sets the next tick from now on. What an operator overrode stays so.
+        An unchanged one writes nothing, so a tick that is due already still happens. A new schedule
+        computes the next tick from now on. Overrides of an operator stay.
         """
         return self._write(definitions, _Author(code=False, actor=actor)).written
 
@@ -103,9 +94,9 @@ class Definitions(RecurringTable):
     ) -> Declared:
         """Write definitions of an application's code, as ``save`` does.
 
-        :param application: its name, if one of its servers declares them: then they stop when none
-            does any more (see ``orphans``). A process without a server can't tell when its code
-            has gone, so what it alone declares stays.
+        :param application: its name, if one of its servers declares them. They stop when no server
+            declares them any more (see ``orphans``). What only a process without a server declares
+            stays, because that process can't tell when its code is removed.
         :param connection: the server's own; None for one of the pool.
         """
         author = _Author(code=True, application=application)
@@ -132,14 +123,14 @@ class Definitions(RecurringTable):
     ) -> Declared:
         self._check_names(definitions)
         wanted = {definition.id: (definition, definition.declared()) for definition in definitions}
-        moment = self._database.clock(connection)
-        differing, corrections = self._compare(connection, wanted, moment, author)
+        instant = self._database.clock(connection)
+        differing, corrections = self._compare(connection, wanted, instant, author)
         if not differing and not corrections:
             return Declared(0, frozenset())
         for id in differing:
-            wanted[id][0].schedule()  # refused, if at all, before anything is written
+            wanted[id][0].schedule()  # raises before anything is written
         with self._database.driver.transaction(connection):
-            # One at a time: then nobody waits for a row that another one inserts.
+            # One process at a time, so that none waits for a row that another one inserts.
             self._database.driver.exclude(connection, "definitions")
             changes = self._changes(connection, wanted, differing, author)
             if changes.inserts:
@@ -159,11 +150,11 @@ class Definitions(RecurringTable):
         self,
         connection: sa.Connection,
         wanted: Wanted,
-        moment: datetime,
+        instant: datetime,
         author: _Author,
     ) -> tuple[list[str], list[dict[str, Any]]]:
-        """The ids of those that differ from their rows, in order; and next ticks to be corrected
-        of those that don't."""
+        """The ids of those that differ from their rows, in order, and the corrections of those
+        that don't."""
         row = self._row.c
         differing, corrections = set(wanted), []
         read = sa.select(
@@ -173,15 +164,15 @@ class Definitions(RecurringTable):
         for found in self._read_by_id(connection, read, wanted):
             if _stands(found, wanted[found.id][1], author):
                 differing.discard(found.id)
-                corrections += correction(found, moment)
+                corrections += correction(found, instant)
         return sorted(differing), corrections
 
     def _read_by_id(
         self, connection: sa.Connection, statement: sa.Select[Any], ids: Iterable[str]
     ) -> Iterator[sa.Row[Any]]:
         for chunk in chunked(sorted(ids), CHUNK):
-            # The ids stand in the text, so that it is planned anew each time: prepared while the
-            # table was empty, it would go on to read the whole table for each chunk.
+            # The ids stand in the statement's text, so that it is planned each time. A plan that
+            # was prepared while the table was empty would read the whole table for each chunk.
             named: sa.BindParameter[Any] = sa.bindparam(
                 "ids", chunk, expanding=True, literal_execute=True
             )
@@ -195,7 +186,7 @@ class Definitions(RecurringTable):
         author: _Author,
     ) -> _Changes:
         changes = _Changes()
-        moment = self._database.clock(connection)
+        instant = self._database.clock(connection)
         lock = sa.select(self._row).order_by(self._row.c.id).with_for_update()
         rows = {row.id: row for row in self._read_by_id(connection, lock, ids)}
         living: Mapping[str, set[str]] | None = None
@@ -203,10 +194,10 @@ class Definitions(RecurringTable):
             new, text = wanted[id]
             row = rows.get(id)
             if row is None:
-                changes.inserts.append(_fresh(new, text, moment, author))
+                changes.inserts.append(_fresh(new, text, instant, author))
                 continue
             if _stands(row, text, author):
-                continue  # another process was faster
+                continue  # another process has written it meanwhile
             superseded = decoded_list(row.superseded)
             if author.code and row.task == new.task and row.declared != text:
                 mine, present = fingerprint(text), fingerprint(row.declared)
@@ -218,7 +209,7 @@ class Definitions(RecurringTable):
                         continue
                 superseded = [one for one in [present, *superseded] if one != mine]
             changes.updates.append(
-                _rewritten(row, new, text, moment, author)
+                _rewritten(row, new, text, instant, author)
                 | {"superseded": encoded_list(superseded[:REMEMBERED])}
             )
         return changes
@@ -240,78 +231,28 @@ class Definitions(RecurringTable):
             statement = sa.update(self._row).where(self._row.c.id == sa.bindparam("row_id"))
             connection.execute(statement.values(values), list(updates))
 
-    def _correct(self, connection: sa.Connection, corrections: Sequence[dict[str, Any]]) -> int:
-        """Set next ticks right, unless somebody has moved them meanwhile."""
-        if corrections:
-            row = self._row.c
-            connection.execute(
-                sa.update(self._row)
-                .where(row.id == sa.bindparam("row_id"), row.next_at == sa.bindparam("wrong"))
-                .values(next_at=sa.bindparam("right")),
-                list(corrections),
-            )
-        return len(corrections)
-
-    def recheck(
-        self, connection: sa.Connection, tasks: Sequence[str], after: str, limit: int
-    ) -> str | None:
-        """Set next ticks right that other rules of time zones gave, of rows that no code declares.
-
-        Looks at ``limit`` rows of these tasks with ids after ``after``; returns the last id that it
-        looked at, None at the end.
-        """
-        row = self._row.c
-        found = connection.execute(
-            sa.select(row.id, row.next_at, row.cron, row.timezone, row.start_at, row.end_at)
-            .where(row.id > after, row.task.in_(tasks), row.application.is_(None))
-            .order_by(row.id)
-            .limit(limit)
-        ).all()
-        moment = self._database.clock(connection)
-        corrections = [one for row in found for one in correction(row, moment)]
-        if corrections:
-            with self._database.driver.transaction(connection):
-                self._correct(connection, corrections)
-                self._database.driver.notify(connection, Notification(Topic.SCHEDULE))
-        return found[-1].id if len(found) == limit else None
-
-
-def correction(row: Any, moment: datetime) -> list[dict[str, Any]]:
-    """The change, if one is needed, of a next tick that lies ahead and isn't what the rules of
-    today say: an update of time zones can move it."""
-    if row.next_at is None or row.next_at <= moment or row.timezone in FIXED_ZONES:
-        return []
-    try:
-        schedule: Schedule = read_schedule(row.cron, row.timezone, row.start_at, row.end_at)
-    except ValueError:
-        return []  # a newer version wrote it
-    right = schedule.next(moment)
-    return (
-        [] if right == row.next_at else [{"row_id": row.id, "wrong": row.next_at, "right": right}]
-    )
-
 
 def _stands(row: sa.Row[Any], text: str, author: _Author) -> bool:
-    """Whether the row has this declaration of this kind of author already.
+    """True if the row has this declaration of such an author already.
 
-    The same from two applications, one that serves and one that works for instance, is the first
-    one's.
+    Of two applications that declare the same, for instance one that serves and one that works, the
+    row belongs to the first.
     """
     if row.declared != text:
         return False
-    if author.stays_out:
+    if author.owns_nothing:
         return True
     return row.orphaned_at is None and (row.application is None) == (author.application is None)
 
 
-def _fresh(new: Definition, text: str, moment: datetime, author: _Author) -> dict[str, Any]:
+def _fresh(new: Definition, text: str, instant: datetime, author: _Author) -> dict[str, Any]:
     return columns(new) | {
         "id": new.id,
         "declared": text,
         "application": author.application,
-        "next_at": new.schedule().next(moment),
-        "created_at": moment,
-        "updated_at": moment,
+        "next_at": new.schedule().next(instant),
+        "created_at": instant,
+        "updated_at": instant,
     }
 
 
@@ -319,19 +260,19 @@ def _rewritten(
     row: sa.Row[Any],
     new: Definition,
     text: str,
-    moment: datetime,
+    instant: datetime,
     author: _Author,
 ) -> dict[str, Any]:
-    """The columns of a row that was given another definition, or has found its code again."""
+    """The columns of a row with another definition, or one whose code declares it again."""
     overrides = decoded(row.overrides)
     definition = Definition.of(new.id, new.fields(), overrides) if overrides else new
-    values = changed(row, definition, moment) | {"absence": row.absence}
+    values = changed(row, definition, instant) | {"absence": row.absence}
     values |= {"application": row.application, "orphaned_at": row.orphaned_at}
-    if not author.stays_out:
+    if not author.owns_nothing:
         if row.orphaned_at is not None and not row.paused:
-            values |= go_on(row, values["held_at"], ORPHANED, moment)
+            values |= resumed(row, values["held_at"], ORPHANED, instant)
         values |= {"application": author.application, "orphaned_at": None}
-    return values | {"row_id": new.id, "declared": text, "updated_at": moment}
+    return values | {"row_id": new.id, "declared": text, "updated_at": instant}
 
 
 def decoded_list(text: str | None) -> list[str]:

@@ -1,8 +1,8 @@
 """Recurring jobs that no code declares any more.
 
-One that a decorator made belongs to its application's code. When no live server declares it for a
-while it is marked, and has no ticks; its history stays, and so does the tick that was next: when it
-is declared again, what it missed is treated as its misfire policy says.
+One that a decorator made belongs to the code of its application. When no live server has declared
+it for a while it is marked as orphaned, and has no ticks. Its history and its next tick stay. When
+it is declared again, its misfire policy decides about the ticks that it missed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .table import RecurringTable
 
 
 class Orphans(RecurringTable):
-    """Marks them."""
+    """Marks orphaned rows."""
 
     def undeclared(
         self,
@@ -45,7 +45,8 @@ class Orphans(RecurringTable):
         row = self._row.c
         marked: list[str] = []
         with self._database.driver.transaction(connection):
-            # Whoever declares one of them has said so before, or comes after and takes it back.
+            # A server registers before it declares: it counts as living here, or declares later
+            # and takes the mark away.
             self._database.driver.exclude(connection, "definitions")
             declared = Manifests(self._database).living(connection)
             for chunk in chunked(sorted(set(ids) - declared.keys()), CHUNK):

@@ -1,6 +1,6 @@
-"""Runs of a recurring job that are not over, as far as the next one has to heed them.
+"""Runs of a recurring job that are not over when the next one is due.
 
-What *going* means, and how two runs are kept apart, is told in ``store.awaiting``.
+``_store.awaiting`` explains when a run is active, and how two runs are kept apart.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ class ActiveRuns:
 
     @property
     def jobs(self) -> list[int]:
-        """Those that are going."""
+        """Those that are active."""
         return self.running + self.waiting + self.retrying
 
 
 class Overlaps(RecurringTable):
-    """Looks at them, stops them, and lets those go that have waited for them."""
+    """Reads and stops active runs, and enqueues those that have waited for them."""
 
     def active(self, connection: sa.Connection, ids: Sequence[str]) -> dict[str, ActiveRuns]:
-        """What is going of each of these recurring jobs."""
+        """The active runs of each of these recurring jobs."""
         job = self._job.c
         found = {id: ActiveRuns() for id in ids}
         retrying = (job.attempt > 0) & (job.run_at > now())
@@ -63,7 +63,7 @@ class Overlaps(RecurringTable):
         return found
 
     def replace(self, connection: sa.Connection, active: Sequence[ActiveRuns]) -> bool:
-        """Ask what runs to stop, and delete what waits; whether anything was asked.
+        """Ask runs to stop, and delete those that wait. True if any was asked to stop.
 
         Call it within a transaction.
         """
@@ -79,7 +79,7 @@ class Overlaps(RecurringTable):
                 )
                 .values(state=JobState.DELETED.value, finished_at=now())
             )
-        # A worker may have taken one of them since they were looked at.
+        # A worker may have taken one of them since they were read.
         asked = connection.execute(
             sa.update(self._job)
             .where(job.id.in_(running + waiting), job.state == JobState.PROCESSING.value)
@@ -90,7 +90,7 @@ class Overlaps(RecurringTable):
         return bool(asked)
 
     def promote(self, connection: sa.Connection) -> Promotion:
-        """Enqueue the runs that have waited for the end of another, where none is going any more.
+        """Enqueue the runs that have waited for the end of another, where none is active any more.
 
         Any number of servers may do it at once.
         """

@@ -16,17 +16,17 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from ..._recurring.recurring_job import RecurringJob
-from ..capped_count import CAP, CappedCount
+from ..capped_count import CappedCount
 from ..text import is_storable, storable
 from ..types import from_microseconds, to_microseconds
 from .reading import Reading, read
 
 LONGEST_SEARCH = 200
-"""Characters of a search that are heeded."""
+"""Characters of a search that count."""
 
 MOST_WORDS = 5
 
-# No more digits than moments and ids have.
+# No more digits than times and ids have.
 _TEXT = re.compile(r"([0-9]{1,17})?\.(.{1,1000})", re.DOTALL)
 
 
@@ -120,7 +120,7 @@ class Pages(Reading):
                 if rest:
                     some = statement.where(*self._matching(search)).limit(rest)
                     found += [read(row) for row in connection.execute(some)]
-            total = self._total(connection, search)
+            total = self._count(connection, *self._matching(search))
         more = len(found) > limit
         items = found[:limit]
         if back:
@@ -161,11 +161,6 @@ class Pages(Reading):
             _Stretch(by.is_not(None), by, descending=order is Order.LAST),
             _Stretch(by.is_(None), None),
         ]
-
-    def _total(self, connection: sa.Connection, search: str) -> CappedCount:
-        some = sa.select(sa.literal(1)).select_from(self._row).where(*self._matching(search))
-        counted = sa.select(sa.func.count()).select_from(some.limit(CAP + 1).subquery())
-        return CappedCount.of(connection.execute(counted).scalar_one())
 
     def _matching(self, search: str) -> list[sa.ColumnElement[bool]]:
         text = sa.func.lower(self._row.c.id + " " + self._row.c.task)

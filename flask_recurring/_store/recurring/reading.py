@@ -38,11 +38,13 @@ class Reading(RecurringTable):
 
     def count(self) -> CappedCount:
         """How many there are, counted up to a cap."""
-        some = sa.select(sa.literal(1)).select_from(self._row).limit(CAP + 1).subquery()
         with self._database.connect() as connection:
-            return CappedCount.of(
-                connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
-            )
+            return self._count(connection)
+
+    def _count(self, connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> CappedCount:
+        some = sa.select(sa.literal(1)).select_from(self._row).where(*conditions).limit(CAP + 1)
+        counted = sa.select(sa.func.count()).select_from(some.subquery())
+        return CappedCount.of(connection.execute(counted).scalar_one())
 
     def _select(self) -> sa.Select[Any]:
         job = self._job.c

@@ -1,4 +1,9 @@
-"""What all that is known of recurring jobs shares: the tables, and the words for their rows."""
+"""The tables of recurring jobs, and how their rows change.
+
+Two columns keep the names that earlier versions gave them. ``held_at`` is the next tick of a row
+that is suspended, which means paused or orphaned. ``absence`` is the missed reason: why nobody
+ticked, told in the history of what was missed.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ ORPHANED = "no server's code declared it"
 
 
 class RecurringTable:
-    """The recurring_job table and what belongs to it."""
+    """The table ``recurring_job`` and those that belong to it."""
 
     def __init__(self, database: Database, notify: Callable[[Notification], None]) -> None:
         self._database = database
@@ -43,32 +48,41 @@ def columns(definition: Definition) -> dict[str, Any]:
     return values | {JOB: job_json(definition.options)}
 
 
-def changed(row: sa.Row[Any], definition: Definition, moment: datetime) -> dict[str, Any]:
+def changed(row: sa.Row[Any], definition: Definition, instant: datetime) -> dict[str, Any]:
     """The columns of a row that is to become what ``definition`` says, its next tick included.
 
-    Another schedule sets the next tick from ``moment`` on; otherwise it stays where it is.
+    A new schedule computes the next tick from ``instant`` on; otherwise it stays as it is.
     """
     values = columns(definition)
     values |= {"next_at": row.next_at, "held_at": row.held_at}
     names = ("cron", "timezone", "start_at", "end_at")
     if any(getattr(row, name) != values[name] for name in names):
-        values[place(row)] = definition.schedule().next(moment)
+        values[next_column(row)] = definition.schedule().next(instant)
     return values
 
 
-def place(row: sa.Row[Any]) -> str:
-    """The column in which the row's next tick stands."""
+def next_column(row: sa.Row[Any]) -> str:
+    """The column that holds the row's next tick."""
     return "held_at" if row.paused or row.orphaned_at is not None else "next_at"
 
 
-def go_on(row: sa.Row[Any], held: datetime | None, why: str, moment: datetime) -> dict[str, Any]:
-    """The columns of a row that ticks again, from the tick that was held on."""
-    missed = held is not None and held <= moment
-    return {"next_at": held, "held_at": None, "absence": why if missed else row.absence}
+def resumed(
+    row: sa.Row[Any], suspended_at: datetime | None, why: str, instant: datetime
+) -> dict[str, Any]:
+    """The columns of a row that ticks again, from the tick at which it was suspended.
+
+    :param why: the missed reason, if that tick is due already.
+    """
+    missed = suspended_at is not None and suspended_at <= instant
+    return {
+        "next_at": suspended_at,
+        "held_at": None,
+        "absence": why if missed else row.absence,
+    }
 
 
 def overrides_of(row: sa.Row[Any]) -> dict[str, Any]:
-    """What an operator has set. That it is paused stands in a column only."""
+    """What an operator has set. That the row is paused stands in a column of its own only."""
     overrides = decoded(row.overrides)
     return overrides | {"paused": True} if row.paused else overrides
 
