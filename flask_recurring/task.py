@@ -224,7 +224,7 @@ class BoundTask(Generic[P, R]):
 
     def schedule(self, when: timedelta | datetime, /, *args: P.args, **kwargs: P.kwargs) -> Job:
         """See ``Task.schedule``."""
-        new = self._new(args, kwargs)._replace(**moment(when))
+        new = self._new(args, kwargs)._replace(**_start(when))
         return self._task._client.write(new, self._session)
 
     def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call:
@@ -237,7 +237,7 @@ class BoundTask(Generic[P, R]):
         return self._new_job(self._task.signature.pack(args, kwargs))
 
 
-def moment(when: timedelta | datetime) -> dict[str, Any]:
+def _start(when: timedelta | datetime) -> dict[str, Any]:
     """``when`` as fields of a new job. Raises ``ConfigurationError`` for a naive time."""
     if isinstance(when, timedelta):
         if when > LONGEST_WAIT:

@@ -41,7 +41,7 @@ class Field:
         """A value of it for a reader."""
         if not text:
             return self.input.none or "none"
-        if self.input.kind is Kind.MOMENT:
+        if self.input.kind is Kind.INSTANT:
             return text.replace("T", " ")
         return dict(self.input.choices).get(text, text)
 

@@ -18,7 +18,7 @@ from ..retry import RetryPolicy
 
 _LENGTH = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|m|h|d)?", re.ASCII | re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
-_MOMENT = "%Y-%m-%dT%H:%M:%S"
+_TIME = "%Y-%m-%dT%H:%M:%S"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Input:
     @property
     def kind(self) -> Kind:
         """How it is written. A length of time is ``90s`` or ``5m``, and a bare number is seconds.
-        A moment is on the clocks of the recurring job's zone. Retries are a number, or the waits
+        A time is on the clocks of the recurring job's zone. Retries are a number, or the waits
         before them: ``10s, 1m, 5m``."""
         return self.option.kind
 
@@ -65,8 +65,8 @@ class Input:
                 return "yes" if value else ""
             case Kind.LENGTH:
                 return length(value)
-            case Kind.MOMENT:
-                return datetime.fromisoformat(value).astimezone(zone).strftime(_MOMENT)
+            case Kind.INSTANT:
+                return datetime.fromisoformat(value).astimezone(zone).strftime(_TIME)
             case Kind.RETRY:
                 return _retries(RetryPolicy.from_json(value))
         return str(value)
@@ -83,8 +83,8 @@ class Input:
                 return _whole(text)
             case Kind.LENGTH:
                 return self._seconds(text)
-            case Kind.MOMENT:
-                return self._moment(text, zone)
+            case Kind.INSTANT:
+                return self._instant(text, zone)
             case Kind.RETRY:
                 number = _whole(text)
                 return number if isinstance(number, int) else self._waits(text)
@@ -98,10 +98,10 @@ class Input:
             )
         return float(match[1]) * _UNITS[(match[2] or "s").lower()]
 
-    def _moment(self, text: str, zone: ZoneInfo) -> datetime:
+    def _instant(self, text: str, zone: ZoneInfo) -> datetime:
         try:
-            moment = datetime.fromisoformat(text)
-            return moment if moment.tzinfo else moment.replace(tzinfo=zone)
+            given = datetime.fromisoformat(text)
+            return given if given.tzinfo else given.replace(tzinfo=zone)
         except ValueError:
             raise ConfigurationError(
                 f"{self.name} {text[:40]!r} is no date with a time: write it as 2031-01-31 08:00"

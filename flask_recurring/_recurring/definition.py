@@ -14,7 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
-from .options import OPTIONS, moment
+from .options import OPTIONS, instant
 from .schedule import Schedule, read_schedule
 
 
@@ -61,7 +61,7 @@ class Definition:
     def schedule(self) -> Schedule:
         """When it is due. Raises ``ConfigurationError`` if this version can't read it."""
         given = self.options
-        bounds = moment(given.get("start")), moment(given.get("end"))
+        bounds = instant(given.get("start")), instant(given.get("end"))
         return read_schedule(given["cron"], given["timezone"], *bounds)
 
     def check_schedule(self) -> Schedule:

@@ -1,7 +1,7 @@
 """A fixed interval as a schedule: ``every=timedelta(seconds=90)``, kept as the text ``@every 90s``.
 
-Its moments are the multiples of the interval since 1970 in UTC, so every process and every start
-comes to the same ones, and no change of a clock moves them.
+Its due times are the multiples of the interval since 1970 in UTC. So they are the same in every
+process and after every start, and no change of clocks moves them.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Kind(enum.StrEnum):
     COUNT = "count"
     LENGTH = "length"
     """Seconds; in ``RecurringJob`` a timedelta."""
-    MOMENT = "moment"
+    INSTANT = "instant"
     """ISO text in UTC; in Python and in the row an aware datetime."""
     RETRY = "retry"
     """The text of ``RetryPolicy.to_json``."""
@@ -97,7 +97,7 @@ class Option:
 
     def stored(self, value: Any) -> Any:
         """The value that the column keeps for a JSON value."""
-        return moment(value) if self.kind is Kind.MOMENT else value
+        return instant(value) if self.kind is Kind.INSTANT else value
 
     def read(self, stored: Any) -> Any:
         """The attribute of ``RecurringJob`` for what the column keeps."""
@@ -107,8 +107,8 @@ class Option:
         return timedelta(seconds=value) if self.kind is Kind.LENGTH else value
 
 
-def moment(text: str | None) -> datetime | None:
-    """The time that a JSON value of the kind ``MOMENT`` means."""
+def instant(text: str | None) -> datetime | None:
+    """The time that a JSON value of the kind ``INSTANT`` means."""
     return None if text is None else datetime.fromisoformat(text)
 
 
@@ -120,7 +120,7 @@ def _bound(name: str) -> Option:
     def convert(given: Any) -> str:
         return checked_bound(name, given).isoformat()
 
-    return Option(name, convert, Kind.MOMENT, optional=True, column=f"{name}_at")
+    return Option(name, convert, Kind.INSTANT, optional=True, column=f"{name}_at")
 
 
 def _choice(name: str, choices: type[enum.StrEnum], default: str, **also: enum.StrEnum) -> Option:

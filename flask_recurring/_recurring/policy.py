@@ -1,5 +1,4 @@
-"""What a recurring job does about ticks that were missed and about runs that overlap, and where
-within its jitter a run starts."""
+"""What a recurring job does about missed ticks and overlapping runs, and when a run starts."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ from typing import Literal, TypeAlias
 
 
 class Misfire(enum.StrEnum):
-    """What becomes of ticks that no server was there for."""
+    """What becomes of ticks that were missed because no server was up."""
 
     LATEST = "latest"
     """One run, for the newest of them. Hangfire: relaxed."""
@@ -21,9 +20,10 @@ class Misfire(enum.StrEnum):
 
 
 class Overlap(enum.StrEnum):
-    """What a tick does while a run of the same recurring job is still going.
+    """What a tick does while a run of the same recurring job is active.
 
-    A run is going until it is over for good: also while it has failed and waits for its retry.
+    A run is active until it is over for good. One that has failed and waits for its retry is active
+    too.
     """
 
     ALLOW = "allow"
@@ -48,13 +48,13 @@ OverlapWord: TypeAlias = Literal["allow", "skip", "queue", "cancel"]
 """An overlap policy by its value."""
 
 HANGFIRE = {"relaxed": Misfire.LATEST, "strict": Misfire.ALL, "ignorable": Misfire.SKIP}
-"""Hangfire's names of them."""
+"""Hangfire's names of the misfire policies."""
 
 
 def start_of(id: str, due: datetime, jitter: float) -> datetime:
-    """When the run of a tick starts: somewhere within ``jitter`` seconds after it is due.
+    """When the run of a tick starts: at some time within ``jitter`` seconds after it is due.
 
-    The same id and due time give the same start, on every host and at each attempt to tick.
+    The same id and due time give the same start on every host and in each attempt to tick.
     """
     if not jitter:
         return due

@@ -15,12 +15,12 @@ from .interval import PREFIX, Interval
 _MICROSECOND = timedelta(microseconds=1)
 
 _FIRST_YEAR, _LAST_YEAR = 2, 9998
-"""Of bounds, so that they can be told on the clocks of every zone."""
+"""Of bounds, so that they can be shown on the clocks of every zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What is due when. All moments that it gives are aware, in UTC.
+    """When something is due. All due times that it gives are aware, in UTC.
 
     :param cron: five fields, six with the seconds first, a macro, or an interval: ``@every 90s``.
     :param timezone: the zone that a cron expression is meant in: its IANA name, or a ``ZoneInfo``,
@@ -60,7 +60,7 @@ class Schedule:
         end: datetime | None = None,
         allow_never: bool = False,
     ) -> Self:
-        """Check what somebody wrote, who may also have meant something that is never due.
+        """A schedule as a user gives it. Refuses one that is never due.
 
         :param every: an interval, in place of ``cron``.
         :param allow_never: take a schedule that is never due.
@@ -92,7 +92,7 @@ class Schedule:
         return self._rule.length if isinstance(self._rule, Interval) else None
 
     def fires(self) -> bool:
-        """True if it is due at any time at all."""
+        """True if it is ever due, in the past or in the future."""
         if not self._fires_at_all():
             return False
         if self.start is None or self.end is None:
@@ -103,52 +103,52 @@ class Schedule:
         return isinstance(self._rule, Interval) or self._rule.fires()
 
     def next(self, after: datetime) -> datetime | None:
-        """The first moment that is strictly later than ``after`` (aware); None if there is none."""
+        """The first due time strictly later than ``after`` (aware); None if there is none."""
         if self.start is not None and after < self.start:
             after = self.start - _MICROSECOND
         rule = self._rule
         if isinstance(rule, Interval):
-            moment = rule.next(after)
+            due = rule.next(after)
         else:
-            moment = rule.next(after, self.zone)
-        if moment is None:
+            due = rule.next(after, self.zone)
+        if due is None:
             return None
-        moment = moment.astimezone(UTC)
-        return None if self.end is not None and moment > self.end else moment
+        due = due.astimezone(UTC)
+        return None if self.end is not None and due > self.end else due
 
     def following(self, after: datetime, count: int) -> list[datetime]:
-        """The next ``count`` moments after ``after``; fewer if there are no more."""
-        moments: list[datetime] = []
-        moment = self.next(after)
-        while moment is not None and len(moments) < count:
-            moments.append(moment)
-            moment = self.next(moment)
-        return moments
+        """The next ``count`` due times after ``after``; fewer if there are no more."""
+        found: list[datetime] = []
+        due = self.next(after)
+        while due is not None and len(found) < count:
+            found.append(due)
+            due = self.next(due)
+        return found
 
     def newest(self, first: datetime, until: datetime, most: int) -> list[datetime]:
-        """The last ``most`` moments from ``first``, which counts as one, to ``until``, in order.
+        """The last ``most`` due times from ``first``, which counts as one, to ``until``, in order.
 
-        Any number may lie between, after an outage for instance. So the search begins shortly
-        before ``until`` and goes back in steps that double; if a step was so large that it brings
-        in far too many, the beginning is found by halving.
+        There may be very many between them, for instance after an outage. So the search begins
+        shortly before ``until`` and goes back in steps that double. If the last step brings in far
+        too many, its beginning is found by bisection.
         """
         step = timedelta(seconds=1)
         few = until
         while (start := until - step) > first:
             found = self._from(start, until, 2 * most)
             if found is None:
-                return self._halve(start, few, until, most)[-most:]
+                return self._bisect(start, few, until, most)[-most:]
             if len(found) >= most:
                 return found[-most:]
             few = start
             step *= 2
         found = self._from(first, until, 2 * most)
         if found is None:
-            return self._halve(first, few, until, most)[-most:]
+            return self._bisect(first, few, until, most)[-most:]
         return [first, *found][-most:]
 
-    def _halve(self, many: datetime, few: datetime, until: datetime, most: int) -> list[datetime]:
-        """At least ``most`` moments up to ``until``, and not far more. From ``many`` on there are
+    def _bisect(self, many: datetime, few: datetime, until: datetime, most: int) -> list[datetime]:
+        """At least ``most`` due times up to ``until``, and not far more. From ``many`` on there are
         far more, from ``few`` on too few."""
         while True:
             middle = many + (few - many) / 2
@@ -161,30 +161,30 @@ class Schedule:
                 return found
 
     def _from(self, start: datetime, until: datetime, limit: int) -> list[datetime] | None:
-        """The moments after ``start`` up to ``until``; None if they are more than ``limit``."""
+        """The due times after ``start`` up to ``until``; None if they are more than ``limit``."""
         found: list[datetime] = []
-        moment = self.next(start)
-        while moment is not None and moment <= until:
+        due = self.next(start)
+        while due is not None and due <= until:
             if len(found) == limit:
                 return None
-            found.append(moment)
-            moment = self.next(moment)
+            found.append(due)
+            due = self.next(due)
         return found
 
     def count(self, first: datetime, before: datetime, limit: int) -> int:
-        """How many moments there are from ``first``, which counts as one, until before ``before``.
+        """How many due times there are from ``first``, which counts as one, to before ``before``.
 
-        ``limit`` if there are as many or more: a cron expression's are counted one by one.
+        At most ``limit``, because those of a cron expression are counted one by one.
         """
         if first >= before:
             return 0
         if isinstance(self._rule, Interval):
             return min(limit, self._rule.count(first, before))
         counted = 1
-        moment = self.next(first)
-        while counted < limit and moment is not None and moment < before:
+        due = self.next(first)
+        while counted < limit and due is not None and due < before:
             counted += 1
-            moment = self.next(moment)
+            due = self.next(due)
         return counted
 
     def describe(self) -> str:
@@ -196,8 +196,8 @@ class Schedule:
 def read_schedule(
     cron: str, timezone: str, start: datetime | None, end: datetime | None
 ) -> Schedule:
-    """The schedule that a row keeps. Those in use are kept ready, since reading costs more than
-    asking for the next moment."""
+    """The schedule that a row keeps. Those in use are cached, because reading one takes longer than
+    computing its next due time."""
     return Schedule(cron, timezone, start, end)
 
 
@@ -207,7 +207,7 @@ def _read(cron: str) -> CronExpression:
 
 
 def _expression(cron: str) -> CronExpression:
-    # What is no text can't be looked up, and is told so by the expression itself.
+    # Anything but text may not be hashable; the expression refuses it with a message.
     return _read(cron) if isinstance(cron, str) else CronExpression(cron)
 
 

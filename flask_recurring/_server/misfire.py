@@ -79,7 +79,7 @@ def without_run(tick: TickWrite, outcome: str, reason: str) -> TickWrite:
 
 
 def _reason(row: DueRow) -> str:
-    why = row.absence or NOBODY
+    why = row.missed_reason or NOBODY
     match row.misfire:
         case Misfire.ALL:
             return f"{why}; the newest {row.misfire_limit:,} of those missed have run"

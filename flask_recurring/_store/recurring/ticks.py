@@ -39,7 +39,8 @@ class DueRow(NamedTuple):
     misfire_grace: float
     overlap: str
     jitter: float
-    absence: str | None
+    missed_reason: str | None
+    """Why nobody ticked; the column ``absence``."""
     next_at: datetime
     now: datetime
     """The database's time when it was read."""
@@ -79,7 +80,8 @@ class Ticks(RecurringTable):
         :param without: ids of recurring jobs to look past.
         """
         row = self._row.c
-        columns = [row[name] for name in DueRow._fields if name != "now"]
+        names = [name for name in DueRow._fields if name != "now"]
+        columns = [row.absence if name == "missed_reason" else row[name] for name in names]
         statement = (
             sa.select(*columns, now())
             .where(row.next_at.is_not(None), row.next_at <= now(), row.task.in_(tasks))
