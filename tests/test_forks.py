@@ -35,7 +35,7 @@ def test_every_process_has_connections_and_locks_of_its_own(database_url: str) -
 
     told = [line for line in result.stderr.splitlines() if " runs the jobs of " not in line]
     assert told == []
-    scenarios = ["preloaded", "shared", "view", "lent", "locked"]
+    scenarios = ["preloaded", "shared", "view", "borrowed", "locked"]
     if database_url.startswith("postgresql"):
         scenarios.append("job")
     assert result.stdout.splitlines() == [f"{scenario}: 0 failed" for scenario in scenarios]

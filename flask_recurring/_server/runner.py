@@ -150,7 +150,7 @@ class Runner:
         why = f": {report.message}" if report.message else ""
         report = report._replace(message=f"the end of the run could not be told{why}")
         retry_in = self._retry_in(job, _options(job))
-        _notify(job, report, retry_in, error, final=retry_in is None)
+        _log(job, report, retry_in, error, final=retry_in is None)
         run = self._buffer.running.get(job.id)
         started = time.monotonic() if run is None else run.started
         self._completer.fail(failure(job, Outcome.FAILED, started, report, retry_in=retry_in))
@@ -200,7 +200,7 @@ class Runner:
             final = failed and retry_in is None
             # To the console goes the line alone: the traceback stands beside it on the job's page.
             current_console.set(None)
-            line = _notify(job, report, retry_in, error, final=final)
+            line = _log(job, report, retry_in, error, final=final)
             console.write(line, *(("red", "ERROR") if final else ("yellow", "WARNING")))
         return failure(job, outcome, run.started, report, retry_in=retry_in, finished=finished)
 
@@ -248,7 +248,7 @@ def failure(
     )
 
 
-def _notify(
+def _log(
     job: Claimed, report: Report, retry_in: float | None, error: BaseException, *, final: bool
 ) -> str:
     """Log that a run failed; returns the line.

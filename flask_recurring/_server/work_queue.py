@@ -112,7 +112,7 @@ class WorkQueue:
 
     def _wait(self) -> None:
         """Wait until there may be something to take."""
-        idle: _IdleWorker | None = getattr(self._local, "seat", None)
+        idle: _IdleWorker | None = getattr(self._local, "idle", None)
         if idle is None:
             idle = self._local.idle = _IdleWorker()
         self._waiting.append(idle)

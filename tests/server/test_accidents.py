@@ -66,7 +66,7 @@ def test_failure_that_is_tried_again_is_a_warning_and_the_last_one_an_error(
         assert record.getMessage().startswith(
             rf"Job {job.id} (shop.work), attempt {attempt}: ValueError: no such\npage \x1b]0;title"
         )
-        assert record.funcName == "_tell", "who logs it is found behind the package's own log"
+        assert record.funcName == "_log", "who logs it is found behind the package's own log"
     for record in (first, last):
         assert record.exc_info is not None
         assert isinstance(record.exc_info[1], ValueError)
@@ -384,7 +384,7 @@ def test_job_whose_thread_died_at_its_end_has_failed(
         take(run)
 
     monkeypatch.setattr(threads, "PAUSE", -1.0)
-    monkeypatch.setattr(completer, "set_back", strikes_twice)
+    monkeypatch.setattr(completer, "fail", strikes_twice)
     first = work.enqueue()
     failed = wait_for_job(app, first)
 

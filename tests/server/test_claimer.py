@@ -71,11 +71,11 @@ def test_no_more_is_taken_while_the_ends_of_many_jobs_are_not_written(
     complete = driver.complete
     go_on = threading.Event()
 
-    def held_settle(*given: Any) -> Accepted:
+    def held_complete(*given: Any) -> Accepted:
         assert go_on.wait(60)
         return complete(*given)
 
-    monkeypatch.setattr(driver, "settle", held_settle)
+    monkeypatch.setattr(driver, "complete", held_complete)
     server = apps.start(app)
     buffer = server._buffer
     try:

@@ -207,7 +207,7 @@ def test_stop_works_while_setting_up_hangs_and_nothing_begins_after_it(
 def test_stop_works_while_registering_hangs(apps: Applications, postgres_url: str) -> None:
     app = apps.make(Scheduler(), postgres_url)
     store = store_of(app)
-    with held(postgres_url, "LOCK TABLE flask_recurring._server"):
+    with held(postgres_url, "LOCK TABLE flask_recurring.server"):
         server = binding_of(app).start_server()
 
         def waits() -> bool:

@@ -55,7 +55,7 @@ def workers(
     assert not any(thread.is_alive() for thread in threads)
 
 
-@pytest.mark.parametrize("pace", [None, 1e-6, 1.0])
+@pytest.mark.parametrize("average_duration", [None, 1e-6, 1.0])
 def test_jobs_are_taken_in_their_order(average_duration: float | None) -> None:
     work_queue = WorkQueue(THREADS, lambda: average_duration)
     work_queue.put(jobs(range(100)))
@@ -83,7 +83,7 @@ def test_flood_of_quick_jobs_wakes_few_workers() -> None:
 
 
 @pytest.mark.parametrize("count", [THREADS, 1_000])
-@pytest.mark.parametrize("pace", [None, 1e-6, 1.0])
+@pytest.mark.parametrize("average_duration", [None, 1e-6, 1.0])
 def test_jobs_that_take_longer_than_thought_come_to_all_workers(
     average_duration: float | None, count: int
 ) -> None:
