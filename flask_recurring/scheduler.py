@@ -2,20 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
-from operator import index
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Never,
-    ParamSpec,
-    SupportsIndex,
-    TypeVar,
-    Unpack,
-    cast,
-    overload,
-)
+from typing import TYPE_CHECKING, Any, Never, Unpack, cast, overload
 from weakref import WeakSet
 
 from flask import Flask, current_app, has_app_context
@@ -25,36 +14,28 @@ from ._dashboard import create_blueprint
 from ._dashboard.access import Hook
 from ._flask.binding import BINDING, EXTENSION, Binding
 from ._flask.cli import commands
-from ._flask.commands import Commands
+from ._flask.client import SchedulerClient
 from ._flask.decorator import Declaration, Decorator, refuse_bare
 from ._flask.forks import protect
 from ._flask.registry import Registry
 from ._flask.serving import start, watch
 from ._flask.settings import Settings
 from ._recurring.definition import Definition
-from ._recurring.options import Overrides, RecurringOptions
-from ._recurring.recurring_job import RecurringJob
-from ._store import APPLICATION, NewJob
+from ._recurring.options import RecurringOptions
 from .errors import ConfigurationError
-from .job import FINISHED, Job, JobState
 from .retry import Retry
-from .task import Call, Task, TaskOptions
+from .task import Task, TaskOptions
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
 
-    from .task import SomeSession
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-class Scheduler:
+class Scheduler(SchedulerClient):
     """Recurring and background jobs for Flask applications.
 
-    Made unbound, filled by decorators, and set up on one or more applications by ``init_app``. It
-    keeps no state about an application in itself: that is looked up by the current application, or
-    by the only one there is.
+    It is made without an application, filled by decorators, and set up on one or more applications
+    by ``init_app``. The state of an application is kept by the application. Calls use the current
+    application, or the only one that there is.
 
     :param app: set up on this application at once.
     :param db: a Flask-SQLAlchemy object whose engine to use, unless a setting names a database.
@@ -70,7 +51,7 @@ class Scheduler:
     ) -> None:
         self._registry = Registry(self._definitions_changed)
         self._connection_factory = connection_factory
-        # Each is kept by its application, and is gone with it.
+        # Weakly, because a binding belongs to its application.
         self._bindings: WeakSet[Binding] = WeakSet()
         if app is not None:
             self.init_app(app, db)
@@ -187,20 +168,18 @@ class Scheduler:
     ) -> Decorator:
         """Register a function as a task, if it isn't one, and give it a schedule.
 
-        May stand several times on a function, with different ids. On a function that is a task
-        already, the task's options stay and those given here are for this schedule's jobs.
+        It may stand several times on a function, with different ids. A function that is a task
+        already keeps the task's options; those given here are for the jobs of this schedule.
 
         :param id: names the recurring job in the database. The same id in two applications is one
-            recurring job, and the one written last stands.
+            recurring job, and the one written last counts.
         :param cron: five fields, six with the seconds first, or a macro such as ``@hourly``.
-        :param every: in place of ``cron`` an interval, counted from 1970 in UTC.
-        :param name: what the database knows the function by if it becomes a task here.
-        :param options: what the function is called with (``args``, ``kwargs``), the zone that the
-            expression is meant in (``timezone``, its IANA name or a ``ZoneInfo``), aware datetimes
-            between which it is due (``start``, ``end``), ``allow_never`` to take an expression that
-            never fires, those of a task (``queue``, ``priority``, ``retry``, ``timeout``), and the
-            policies ``misfire``, ``misfire_limit``, ``misfire_grace``, ``overlap``, ``jitter`` and
-            ``keep``.
+        :param every: an interval in place of ``cron``, counted from 1970 in UTC.
+        :param name: the task's name, if the function becomes a task here; see ``task``.
+        :param options: ``args`` and ``kwargs`` for the function; ``timezone``, ``start``, ``end``
+            and ``allow_never`` for the schedule; ``queue``, ``priority``, ``retry`` and ``timeout``
+            for its jobs; and the policies ``misfire``, ``misfire_limit``, ``misfire_grace``,
+            ``overlap``, ``jitter`` and ``keep``.
         """
         refuse_bare("recurring", id, '"an-id", "*/5 * * * *"')
         declaration = Declaration(
@@ -277,181 +256,3 @@ class Scheduler:
         if type_ != "table" or name is None:
             return True
         return not self.binding.store.owns(name, parent_names.get("schema_name"))
-
-    # -- jobs
-
-    def enqueue(self, task: Task[P, Any] | str, /, *args: P.args, **kwargs: P.kwargs) -> Job:
-        """Run a task in the background, given as itself or by its name."""
-        return self._task(task).enqueue(*args, **kwargs)
-
-    def enqueue_many(self, calls: Iterable[Call], session: SomeSession | None = None) -> list[int]:
-        """Enqueue any number of calls, all or none; returns their jobs' ids in order.
-
-        :param calls: any iterable of ``task.call(…)``. It is read to its end before anything is
-            written, and may enqueue and use the database itself. What is more than some megabytes
-            waits in a temporary file.
-        :param session: enqueue within this session's transaction.
-        """
-        return self.binding.write_many((_new(call) for call in calls), session)
-
-    def get_job(self, id: int) -> Job | None:
-        """The job as it stands, or None if there is none with this id (any more)."""
-        return self.binding.ready_store().jobs.get(_job_id(id))
-
-    def requeue(self, id: int, *, actor: str = APPLICATION) -> bool:
-        """Let a finished or scheduled job run now. False if there is nothing to do.
-
-        A run of a recurring job awaits the end of another that is going, where its ``overlap``
-        keeps them apart.
-
-        :param actor: who wants it, for the audit; so in all that follows.
-        """
-        return bool(self._commands(actor).requeue([_job_id(id)]))
-
-    def delete(self, id: int, *, actor: str = APPLICATION) -> bool:
-        """Mark a job Deleted; one that runs is asked to stop. False if there is nothing to do."""
-        return bool(self._commands(actor).delete([_job_id(id)]))
-
-    def purge(
-        self,
-        older_than: timedelta,
-        states: JobState | Iterable[JobState] = FINISHED,
-        *,
-        actor: str = APPLICATION,
-    ) -> int:
-        """Delete jobs that finished longer ago, with their attempts and consoles.
-
-        :param older_than: age since the job finished.
-        :param states: which of the final states; all of them by default.
-        :param actor: who wants it, for the audit.
-        :return: how many jobs were deleted.
-        """
-        return self._commands(actor).purge(older_than, states)
-
-    def write(self, job: NewJob, session: SomeSession | None) -> Job:
-        """Write a job that a task made. Used by ``Task``."""
-        return self.binding.write(job, session)
-
-    def _task(self, task: Task[P, R] | str) -> Task[P, R]:
-        if isinstance(task, Task):
-            return task
-        return cast("Task[P, R]", self._registry.find(task))
-
-    # -- recurring jobs
-
-    @overload
-    def add_or_update(
-        self,
-        id: str,
-        task: Task[..., Any] | str,
-        cron: str,
-        **options: Unpack[RecurringOptions],
-    ) -> None: ...
-    @overload
-    def add_or_update(
-        self,
-        id: str,
-        task: Task[..., Any] | str,
-        *,
-        every: timedelta,
-        **options: Unpack[RecurringOptions],
-    ) -> None: ...
-    def add_or_update(
-        self,
-        id: str,
-        task: Task[..., Any] | str,
-        cron: str | None = None,
-        *,
-        every: timedelta | None = None,
-        actor: str = APPLICATION,
-        **options: Unpack[RecurringOptions],
-    ) -> None:
-        """Create a recurring job at run time, or change the one with this id.
-
-        Takes what ``recurring`` takes. With nothing changed it writes nothing. Another schedule
-        sets the next tick from now on. What an operator overrode stays so.
-
-        :param actor: who wants it, for the audit.
-        """
-        declaration = Declaration(
-            "scheduler.add_or_update", id, cron, every, options, ["id", "task", "cron", "every"]
-        )
-        self._commands(actor).save(declaration.of(self._task(task)))
-
-    def remove(self, id: str, *, actor: str = APPLICATION) -> None:
-        """Delete a recurring job; its jobs stay. ``UnknownRecurringJobError`` if there is none."""
-        self._commands(actor).remove(id)
-
-    def trigger(self, id: str, *, actor: str = APPLICATION) -> Job:
-        """Run a recurring job now, beside its schedule, and return the new job.
-
-        Under the overlap policies ``skip`` and ``queue`` it awaits the end of a run that is going.
-
-        :param actor: who wants it, for the history and the audit.
-        """
-        return self._commands(actor).trigger(id)
-
-    def pause(self, id: str, *, actor: str = APPLICATION) -> None:
-        """Let a recurring job have no ticks until it is resumed."""
-        self._commands(actor).pause(id)
-
-    def resume(self, id: str, *, actor: str = APPLICATION) -> None:
-        """Let a paused recurring job tick again.
-
-        What it missed meanwhile is treated as its ``misfire`` policy says.
-        """
-        self._commands(actor).resume(id)
-
-    def override(self, id: str, *, actor: str = APPLICATION, **options: Unpack[Overrides]) -> None:
-        """Let these options count for a recurring job, whatever the code declares.
-
-        They stay through deployments, until ``reset``. Another schedule sets the next tick from now
-        on. What was changed is written to the audit.
-
-        :param actor: who wants it.
-        :param options: ``cron`` or ``every``, ``timezone``, ``start``, ``end``, ``queue``,
-            ``priority``, ``retry``, ``timeout``, ``paused``, and the policies.
-        """
-        self._commands(actor).override(id, options)
-
-    def reset(
-        self, id: str, options: Iterable[str] | None = None, *, actor: str = APPLICATION
-    ) -> None:
-        """Let what the code declares count again, in place of what was overridden.
-
-        :param options: names of the options to reset; all of them by default, ``paused`` included.
-        """
-        self._commands(actor).reset(id, options)
-
-    def get_recurring(self, id: str) -> RecurringJob | None:
-        """The recurring job with this id, None if there is none."""
-        return self.binding.recurring().get(id)
-
-    def list_recurring(self) -> list[RecurringJob]:
-        """All recurring jobs in the database, in the order of their ids."""
-        return self.binding.recurring().all()
-
-    # -- queues
-
-    def pause_queue(self, name: str, *, actor: str = APPLICATION) -> None:
-        """Let servers take nothing more from a queue. What runs goes on to its end."""
-        self._commands(actor).pause_queue(name)
-
-    def resume_queue(self, name: str, *, actor: str = APPLICATION) -> None:
-        """Let servers take from the queue again."""
-        self._commands(actor).resume_queue(name)
-
-    def _commands(self, actor: str) -> Commands:
-        return Commands(self.binding, actor)
-
-
-def _job_id(id: int) -> int:
-    if isinstance(id, bool) or not isinstance(id, SupportsIndex):
-        raise TypeError(f"a job's id is a whole number, as job.id has it, not {id!r}")
-    return index(id)
-
-
-def _new(call: Call) -> NewJob:
-    if not isinstance(call, Call):
-        raise ConfigurationError(f"enqueue_many takes calls made by task.call(…), not {call!r}")
-    return call.new
