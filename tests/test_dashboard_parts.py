@@ -16,7 +16,7 @@ from flask_recurring._dashboard.form_input import INPUTS
 from flask_recurring._dashboard.runs import LOWEST, strip
 from flask_recurring._dashboard.timeline import WIDTH, Run, timeline
 from flask_recurring._recurring.options import OVERRIDABLE, checked
-from flask_recurring._recurring.recurring_job import Outcome, Tick
+from flask_recurring._recurring.recurring_job import Tick, TickResult
 from flask_recurring._recurring.schedule import Schedule
 from flask_recurring._store import Minute
 from flask_recurring.errors import ConfigurationError
@@ -190,7 +190,7 @@ def test_axes_end_at_round_numbers() -> None:
     ]  # fmt: skip
 
 
-def outcome(what: str, state: JobState | None = None, took: float | None = None) -> Outcome:
+def outcome(what: str, state: JobState | None = None, took: float | None = None) -> TickResult:
     tick = Tick(
         recurring_id="nightly",
         due=None if what == "triggered" else START,
@@ -200,7 +200,7 @@ def outcome(what: str, state: JobState | None = None, took: float | None = None)
         created_at=START,
     )
     started, finished = (None, None) if took is None else (START, at(took))
-    return Outcome(
+    return TickResult(
         tick=tick,
         state=state,
         started_at=started,

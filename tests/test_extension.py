@@ -40,6 +40,7 @@ from tests.applications import (
     wait_for_job,
 )
 from tests.postgres import Server
+from tests.store.samples import ticks_of
 from tests.waiting import wait_for
 
 EVERY_MINUTE = "* * * * *"
@@ -871,7 +872,7 @@ def test_trigger_runs_now_and_moves_no_tick(apps: Applications, database_url: st
     assert after.next_at == before.next_at
     assert (after.last_job_id, after.last_job_state) == (job.id, JobState.SUCCEEDED)
     assert after.last_due is None
-    assert [tick.outcome for tick in store_of(app).recurring.ticks("sum")] == ["triggered"]
+    assert [tick.outcome for tick in ticks_of(store_of(app), "sum")] == ["triggered"]
 
 
 def test_trigger_asks_for_nothing_that_may_fail_once_its_job_is_there(

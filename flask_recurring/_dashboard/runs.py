@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .._recurring.recurring_job import Outcome
+from .._recurring.recurring_job import TickResult
 from ..job import JobState
 
 HEIGHT = 100.0
@@ -32,7 +32,7 @@ WORDS = {
 class Bar:
     """One entry of the history."""
 
-    outcome: Outcome
+    result: TickResult
     kind: str
     """A key of ``WORDS``."""
     y: float
@@ -45,11 +45,11 @@ class Bar:
     @property
     def at(self) -> datetime:
         """When it was due, or triggered."""
-        return self.outcome.tick.due or self.outcome.tick.created_at
+        return self.result.tick.due or self.result.tick.created_at
 
     @property
     def by_hand(self) -> bool:
-        return self.outcome.tick.outcome == "triggered"
+        return self.result.tick.outcome == "triggered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Strip:
     by_hand: int
 
 
-def strip(history: Sequence[Outcome]) -> Strip:
+def strip(history: Sequence[TickResult]) -> Strip:
     """The bars of a history, which comes newest first.
 
     Heights follow the square root of the length, so that a run of a second beside one of an hour
@@ -75,11 +75,11 @@ def strip(history: Sequence[Outcome]) -> Strip:
     return Strip(bars, counts, sum(bar.by_hand for bar in bars))
 
 
-def kind_of(outcome: Outcome) -> str:
+def kind_of(result: TickResult) -> str:
     """The key of ``WORDS`` for what became of a due time."""
-    if outcome.tick.outcome in ("skipped", "missed"):
-        return outcome.tick.outcome
-    match outcome.state:
+    if result.tick.outcome in ("skipped", "missed"):
+        return result.tick.outcome
+    match result.state:
         case None:
             return "gone"
         case JobState.PROCESSING:
@@ -89,12 +89,12 @@ def kind_of(outcome: Outcome) -> str:
     return "waiting"
 
 
-def _bar(outcome: Outcome, longest: float) -> Bar:
-    kind = kind_of(outcome)
+def _bar(result: TickResult, longest: float) -> Bar:
+    kind = kind_of(result)
     height = LOWEST
     if kind == "processing":
         height = OPEN
-    elif outcome.duration is not None and kind != "waiting":
-        share = outcome.duration / longest if longest > 0 else 0.0
+    elif result.duration is not None and kind != "waiting":
+        share = result.duration / longest if longest > 0 else 0.0
         height = round(LOWEST + (HEIGHT - LOWEST) * max(share, 0.0) ** 0.5, 1)
-    return Bar(outcome, kind, round(HEIGHT - height, 1), height)
+    return Bar(result, kind, round(HEIGHT - height, 1), height)

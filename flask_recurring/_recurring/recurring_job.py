@@ -78,8 +78,8 @@ class Tick:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of one due time: its tick, and how its run went."""
+class TickResult:
+    """One entry of a recurring job's history, with how its run went."""
 
     tick: Tick
     state: JobState | None

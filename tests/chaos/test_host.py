@@ -13,6 +13,7 @@ from tests.chaos.fleet import Load, last_for, recovery
 from tests.chaos.size import sized
 from tests.chaos.verdict import check_jobs, check_ticks
 from tests.requirement import missing
+from tests.store.samples import ticks_of
 from tests.waiting import wait_for
 
 Measured = Callable[[str, float], None]
@@ -120,7 +121,7 @@ def test_hosts_clocks_are_an_hour_off(chaos: MakeFleet, postgres_url: str) -> No
         assert job.started_at is not None
         assert job.finished_at is not None
         assert begun <= job.created_at <= job.started_at <= job.finished_at <= over
-    for tick in client.store.recurring.ticks(TICKING):
+    for tick in ticks_of(client.store, TICKING):
         assert tick.due is not None
         assert 0 <= (tick.created_at - tick.due).total_seconds() < 1.5
     assert {server.silent for server in client.store.servers.live()} == {False}

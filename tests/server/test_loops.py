@@ -23,7 +23,7 @@ from tests.applications import (
     store_of,
     wait_for_job,
 )
-from tests.store.samples import fail, new_job
+from tests.store.samples import fail, new_job, ticks_of
 from tests.store.worker import Worker
 from tests.waiting import wait_for
 
@@ -126,7 +126,7 @@ def test_a_tick_that_hangs_holds_up_no_heartbeat(apps: Applications, postgres_ur
     app = apps.make(scheduler, postgres_url)
     apps.start(app)
     store = store_of(app)
-    wait_for(lambda: store.recurring.ticks("job"))
+    wait_for(lambda: ticks_of(store, "job"))
 
     def ticker_waits() -> bool:
         with store.database.connect() as connection:

@@ -15,6 +15,7 @@ from flask_recurring._server.clock import Clock
 from flask_recurring._server.maintenance_loop import MaintenanceLoop
 from flask_recurring._server.ticker import Ticker
 from tests.applications import Applications, store_of, wait_for_all, wait_for_job
+from tests.store.samples import ticks_of
 from tests.waiting import wait_for
 
 EVERY_SECOND = "* * * * * *"
@@ -53,7 +54,7 @@ def test_every_second_is_a_tick_in_time(apps: Applications, database_url: str) -
         assert timedelta(0) <= job.created_at - job.due < timedelta(seconds=2)
         assert job.started_at is not None
         assert job.started_at - job.due < timedelta(seconds=2)
-    history = store_of(app).recurring.ticks("tick")
+    history = ticks_of(store_of(app), "tick")
     assert {entry.outcome for entry in history} == {"run"}
     assert len({entry.due for entry in history}) == len(history)
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from flask_recurring._arguments import NO_ARGUMENTS
 from flask_recurring._recurring.definition import Definition
 from flask_recurring._recurring.options import checked
+from flask_recurring._recurring.recurring_job import Tick
 from flask_recurring._store import NewJob, Store
 from flask_recurring._store.types import now
 from flask_recurring.job import Job
@@ -49,6 +50,11 @@ def fetch(store: Store, job_id: int) -> Job:
     job = store.jobs.get(job_id)
     assert job is not None, f"there is no job {job_id}"
     return job
+
+
+def ticks_of(store: Store, id: str, limit: int = 20) -> list[Tick]:
+    """The last ticks of a recurring job, newest first."""
+    return [one.tick for one in store.recurring.history(id, limit)]
 
 
 def row_count(store: Store, table: sa.Table) -> int:

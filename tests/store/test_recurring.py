@@ -16,7 +16,7 @@ from flask_recurring.errors import UnknownRecurringJobError
 from flask_recurring.job import JobState
 from tests.store.conftest import OpenStore
 from tests.store.race import race
-from tests.store.samples import MOMENT, change, definition, fetch, row_count
+from tests.store.samples import MOMENT, change, definition, fetch, row_count, ticks_of
 from tests.store.worker import Worker
 
 DAILY = "30 4 * * *"
@@ -247,7 +247,7 @@ def test_removing_leaves_the_history(store: Store, worker: Worker) -> None:
     store.recurring.remove("nightly")
     assert store.recurring.get("nightly") is None
     assert fetch(store, job_id).recurring_id == "nightly"
-    assert [tick.job_id for tick in store.recurring.ticks("nightly")] == [job_id]
+    assert [tick.job_id for tick in ticks_of(store, "nightly")] == [job_id]
     assert worker.claim_one().id == job_id
     assert store.recurring.save([definition()]) == 1
 
@@ -260,7 +260,7 @@ def test_what_is_not_there_is_an_error(store: Store) -> None:
             with pytest.raises(UnknownRecurringJobError, match=r"there is no recurring job"):
                 call(id)
         assert recurring.get(id) is None
-        assert recurring.ticks(id) == []
+        assert recurring.history(id) == []
     assert row_count(store, store.database.tables.job) == 0
     assert len(recurring.all()) == 2
 
@@ -285,7 +285,7 @@ def test_triggering_runs_it_beside_its_ticks(store: Store, worker: Worker) -> No
     assert (after.last_job_id, after.last_job_state) == (job_id, JobState.ENQUEUED)
     assert after.last_job_at == job.created_at
     assert after.updated_at == before.updated_at
-    [tick] = store.recurring.ticks("nightly")
+    [tick] = ticks_of(store, "nightly")
     assert (tick.outcome, tick.due, tick.reason, tick.job_id) == (
         "triggered",
         None,
@@ -301,7 +301,7 @@ def test_a_reason_is_kept_as_far_as_it_goes(store: Store) -> None:
     store.recurring.save([definition()])
     for actor in ("a\0\ud800", "x" * 10_000):
         store.recurring.trigger("nightly", actor)
-    assert [tick.reason for tick in store.recurring.ticks("nightly")] == [
+    assert [tick.reason for tick in ticks_of(store, "nightly")] == [
         "by " + "x" * 496 + "…",
         "by a\N{SYMBOL FOR NULL}?",
     ]
@@ -311,8 +311,8 @@ def test_a_paused_one_can_be_triggered_any_number_of_times(store: Store) -> None
     store.recurring.save([definition()])
     store.recurring.pause("nightly")
     found = [store.recurring.trigger("nightly").id for _ in range(3)]
-    assert [tick.job_id for tick in store.recurring.ticks("nightly")] == found[::-1]
-    assert [tick.job_id for tick in store.recurring.ticks("nightly", limit=2)] == found[:0:-1]
+    assert [tick.job_id for tick in ticks_of(store, "nightly")] == found[::-1]
+    assert [tick.job_id for tick in ticks_of(store, "nightly", limit=2)] == found[:0:-1]
     assert get(store).paused
     assert get(store).last_job_id == found[-1]
 
@@ -355,4 +355,4 @@ def test_pausing_and_saving_and_triggering_at_the_same_time(
     found = get(store)
     assert (found.next_at is None) is found.paused
     assert row_count(store, store.database.tables.job) == 15
-    assert len(store.recurring.ticks("nightly")) == 15
+    assert len(ticks_of(store, "nightly")) == 15

@@ -21,6 +21,7 @@ from tests.store.samples import (
     fetch,
     postgresql_only,
     row_count,
+    ticks_of,
     write_rows,
 )
 from tests.store.worker import Worker
@@ -74,7 +75,7 @@ def test_a_tick_becomes_a_job(store: Store, connection: sa.Connection, worker: W
     assert (job.task, job.args, job.queue, job.priority) == ("work", (5,), "mail", -4)
     assert (job.recurring_id, job.due) == ("nightly", DUE)
     assert before.created_at <= job.run_at <= store.now()
-    [tick] = store.recurring.ticks("nightly")
+    [tick] = ticks_of(store, "nightly")
     assert (tick.due, tick.outcome, tick.job_id, tick.reason) == (DUE, "run", job.id, None)
     run = worker.claim_one()
     assert (run.due, run.recurring_id, run.options) == (DUE, "nightly", '{"timeout":2}')
@@ -92,8 +93,8 @@ def test_a_tick_that_is_there_gives_no_second_job(store: Store, connection: sa.C
     assert second.next_at == later
     assert second.last_job_id == first.last_job_id
     assert row_count(store, store.database.tables.job) == 2
-    assert len(store.recurring.ticks("nightly")) == 1
-    assert len(store.recurring.ticks("hourly")) == 1
+    assert len(ticks_of(store, "nightly")) == 1
+    assert len(ticks_of(store, "hourly")) == 1
 
 
 def test_moving_on_without_a_tick(store: Store, connection: sa.Connection) -> None:
@@ -143,7 +144,7 @@ def test_history_is_forgotten_after_a_while(store: Store, connection: sa.Connect
     write_rows(store, tick, [row | {"created_at": store.now()} for row in rows])
     change(store, tick, tick.c.id <= 3, created_at=store.now() - timedelta(days=31))
     assert not store.recurring.tick_expiry(timedelta(days=30)).delete_some(connection)
-    assert len(store.recurring.ticks("a")) == 1
+    assert len(ticks_of(store, "a")) == 1
 
 
 # -- finding what is due

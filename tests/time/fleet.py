@@ -13,7 +13,7 @@ from flask_recurring._server.promoter import Promoter
 from flask_recurring._server.ticker import Ticker
 from flask_recurring._store import Notification, Store
 from flask_recurring.job import Job
-from tests.store.samples import definition, fetch
+from tests.store.samples import definition, fetch, ticks_of
 from tests.store.worker import Worker
 from tests.time.clock import DatabaseClock
 
@@ -80,7 +80,7 @@ class Fleet:
 
     def history(self, id: str = "job", limit: int = 1_000) -> list[Tick]:
         """What became of its due times, in their order."""
-        ticks = self.store.recurring.ticks(id, limit)
+        ticks = ticks_of(self.store, id, limit)
         return sorted(ticks, key=lambda tick: tick.due or tick.created_at)
 
     def close(self) -> None:

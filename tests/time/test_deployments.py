@@ -9,7 +9,7 @@ from flask import Flask
 
 from flask_recurring import ConfigurationError, JobContext, RecurringJob, Scheduler
 from tests.applications import Applications, binding_of, store_of
-from tests.store.samples import change
+from tests.store.samples import change, ticks_of
 from tests.waiting import wait_for
 
 YEARLY = "0 0 1 1 *"
@@ -67,7 +67,7 @@ def test_what_the_code_of_all_servers_has_lost_stops_and_comes_back_with_it(
     orphan = found(new, "gone")
     assert orphan.next_at is None
     assert found(new, "stays").orphaned_at is None
-    assert store_of(new).recurring.ticks("gone"), "its history stays"
+    assert ticks_of(store_of(new), "gone"), "its history stays"
     apps.start(old)
     wait_for(lambda: (found(new, "gone").last_due or 0) != orphan.last_due)
     assert found(new, "gone").orphaned_at is None
@@ -94,7 +94,7 @@ def test_those_of_another_application_are_left_alone(apps: Applications, databas
     other = apps.make(blog, database_url, name="blog")
     apps.start(other)
     # It has looked, and has ticked for some beats since.
-    wait_for(lambda: len(store_of(other).recurring.ticks("post")) >= 3)
+    wait_for(lambda: len(ticks_of(store_of(other), "post")) >= 3)
     assert found(other, "job").orphaned_at is None
 
 

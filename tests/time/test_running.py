@@ -11,6 +11,7 @@ from flask import Flask
 from flask_recurring import Job, JobContext, JobState, Scheduler
 from flask_recurring._recurring.policy import OverlapWord
 from tests.applications import Applications, binding_of, store_of, wait_for_job
+from tests.store.samples import ticks_of
 from tests.waiting import wait_for
 
 EVERY_SECOND = "* * * * * *"
@@ -100,7 +101,7 @@ def test_queue_on_two_servers_runs_one_at_a_time(apps: Applications, database_ur
     )
     assert done
     assert most == [1]
-    ticks = store_of(made[0]).recurring.ticks("job", 100)
+    ticks = ticks_of(store_of(made[0]), "job", 100)
     assert {tick.outcome for tick in ticks} <= {"run", "skipped", "missed"}
     assert len({tick.due for tick in ticks}) == len(ticks)
 
@@ -120,9 +121,7 @@ def test_skip_runs_none_beside_it(apps: Applications, database_url: str) -> None
     gate = Gate()
     scheduler, app = make(apps, database_url, gate, overlap="skip")
     apps.start(app)
-    wait_for(
-        lambda: [tick.outcome for tick in store_of(app).recurring.ticks("job")].count("skipped") > 1
-    )
+    wait_for(lambda: [tick.outcome for tick in ticks_of(store_of(app), "job")].count("skipped") > 1)
     assert len(jobs_of(app)) == 1
     gate.open()
     wait_for(lambda: len(jobs_of(app)) > 1, timeout=4)
@@ -147,7 +146,7 @@ def test_an_edit_while_it_runs_leaves_the_run_alone(apps: Applications, database
     assert found.next_at == found.schedule.next(store_of(app).now())
     job = scheduler.trigger("job", actor="Ann")
     assert job.queue == "other"
-    assert store_of(app).recurring.ticks("job", 1)[0].reason == "by Ann"
+    assert ticks_of(store_of(app), "job", 1)[0].reason == "by Ann"
 
 
 def _ticked_after(app: Flask, id: str, moment: datetime) -> bool:
@@ -170,12 +169,12 @@ def test_the_policies_of_a_stopped_fleet(apps: Applications, database_url: str) 
     for id in before:
         wait_for(partial(_ticked_after, app, id, stopped + timedelta(seconds=3)))
         scheduler.pause(id)
-        ticks = store_of(app).recurring.ticks(id, 100)
+        ticks = ticks_of(store_of(app), id, 100)
         dues = sorted(tick.due for tick in ticks if tick.due is not None)
         assert dues == [dues[0] + n * timedelta(seconds=1) for n in range(len(dues))], id
     ran = {id: len(jobs_of(app, id)) - count for id, count in before.items()}
     assert ran["all"] >= 3
     assert ran["skip"] >= 3
-    missed = [tick for tick in store_of(app).recurring.ticks("latest", 100) if not tick.job_id]
+    missed = [tick for tick in ticks_of(store_of(app), "latest", 100) if not tick.job_id]
     assert len(missed) >= 2
     assert {tick.outcome for tick in missed} == {"missed"}

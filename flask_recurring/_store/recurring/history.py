@@ -1,4 +1,4 @@
-"""What became of a recurring job's ticks."""
+"""The past of recurring jobs: ticks, and the runs that they got."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..._recurring.recurring_job import Outcome, PreviousRun, Tick, Timing
+from ..._recurring.recurring_job import PreviousRun, Tick, TickResult, Timing
 from ...job import JobState
 from ..text import is_storable
 from ..types import now
@@ -20,28 +20,10 @@ _TICK = tuple(Tick.__dataclass_fields__)
 class History(RecurringTable):
     """Reads a recurring job's past."""
 
-    def ticks(self, id: str, limit: int = 20) -> list[Tick]:
-        """The last entries of a recurring job's history, newest first."""
-        if not is_storable(id):
-            return []
-        tick = self._tick.c
-        statement = (
-            sa.select(*(tick[name] for name in _TICK))
-            .where(tick.recurring_id == id)
-            .order_by(tick.id.desc())
-            .limit(limit)
-        )
-        with self._database.connect() as connection:
-            return [Tick(**dict(row)) for row in connection.execute(statement).mappings()]
-
-    def history(self, id: str, limit: int = 30) -> list[Outcome]:
-        """The last entries of its history, newest first, with how their runs went."""
-        return self._outcomes(id, limit)
-
     def timing(self, id: str, runs: int = 100) -> Timing:
         """How late its last runs were, and how long they took."""
-        found = self._outcomes(id, runs, self._tick.c.job_id.is_not(None))
-        # Runs by hand were never due.
+        found = self.history(id, runs, self._tick.c.job_id.is_not(None))
+        # Runs that were triggered were never due.
         late = [one.lateness for one in found if one.lateness is not None and one.tick.due]
         took = [one.duration for one in found if one.duration is not None]
         return Timing(
@@ -52,7 +34,13 @@ class History(RecurringTable):
             duration_p95=percentile(took, 0.95),
         )
 
-    def _outcomes(self, id: str, limit: int, *conditions: sa.ColumnElement[bool]) -> list[Outcome]:
+    def history(
+        self, id: str, limit: int = 30, *conditions: sa.ColumnElement[bool]
+    ) -> list[TickResult]:
+        """The last entries of its history, newest first, with how their runs went.
+
+        :param conditions: which entries.
+        """
         if not is_storable(id):
             return []
         tick, job, attempt = self._tick.c, self._job.c, self._database.tables.attempt.c
@@ -82,7 +70,7 @@ class History(RecurringTable):
             .order_by(newest.c.id.desc())
         )
         with self._database.connect() as connection:
-            return [_outcome(row) for row in connection.execute(statement)]
+            return [_result(row) for row in connection.execute(statement)]
 
     def previous_run(self, id: str, job_id: int) -> PreviousRun | None:
         """The last run of the recurring job that succeeded and came before this job.
@@ -107,14 +95,14 @@ class History(RecurringTable):
         return PreviousRun(job_id=found[0], due=found[1], started_at=found[2], finished_at=found[3])
 
 
-def _outcome(row: Any) -> Outcome:
+def _result(row: Any) -> TickResult:
     tick = Tick(**{name: getattr(row, name) for name in _TICK})
     began = min((at for at in (row.first, row.started_at) if at is not None), default=None)
     since = tick.due or tick.created_at
     took = None
     if row.started_at is not None and row.finished_at is not None:
         took = (row.finished_at - row.started_at).total_seconds()
-    return Outcome(
+    return TickResult(
         tick=tick,
         state=None if row.state is None else JobState(row.state),
         started_at=row.started_at,
