@@ -47,8 +47,8 @@ def resolve(function: Callable[..., Any], context_type: type | None, task: str) 
     parameters = _parameters(function, task)
     for parameter in parameters.values():
         name, kind = parameter.name, parameter.kind
-        hint = _notification(function, parameter, context_type, task)
-        if context_type is not None and _is_context(hint, context_type):
+        annotation = _annotation(function, parameter, context_type, task)
+        if context_type is not None and _is_context(annotation, context_type):
             if context is not None or kind in (kinds.VAR_POSITIONAL, kinds.VAR_KEYWORD):
                 raise ConfigurationError(
                     f"{task}() takes its {context_type.__name__} more than once, in parameter "
@@ -61,12 +61,12 @@ def resolve(function: Callable[..., Any], context_type: type | None, task: str) 
                 before_context = tuple(defaults)
             continue
         if kind is kinds.VAR_POSITIONAL:
-            rest = Parameter(task, f"*{name}", hint, required=False)
+            rest = Parameter(task, f"*{name}", annotation, required=False)
             continue
         if kind is kinds.VAR_KEYWORD:
-            others = Parameter(task, f"**{name}", hint, required=False)
+            others = Parameter(task, f"**{name}", annotation, required=False)
             continue
-        ours = Parameter(task, name, hint, required=parameter.default is kinds.empty)
+        ours = Parameter(task, name, annotation, required=parameter.default is kinds.empty)
         if kind is not kinds.KEYWORD_ONLY:
             positional.append(ours)
             defaults.append(parameter.default)
@@ -113,7 +113,7 @@ def _parameters(function: Callable[..., Any], task: str) -> Mapping[str, inspect
         ) from error
 
 
-def _notification(
+def _annotation(
     function: Callable[..., Any],
     parameter: inspect.Parameter,
     context_type: type | None,
@@ -145,13 +145,13 @@ def _notification(
     return hints[parameter.name]
 
 
-def _is_context(hint: Any, context_type: type) -> bool:
-    if typing.get_origin(hint) is typing.Annotated:
-        hint = typing.get_args(hint)[0]
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        members = [member for member in typing.get_args(hint) if member is not types.NoneType]
+def _is_context(annotation: Any, context_type: type) -> bool:
+    if typing.get_origin(annotation) is typing.Annotated:
+        annotation = typing.get_args(annotation)[0]
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        members = [member for member in typing.get_args(annotation) if member is not types.NoneType]
         return members == [context_type]
-    return hint is context_type
+    return annotation is context_type
 
 
 def name_of(function: Callable[..., Any]) -> str:

@@ -62,7 +62,7 @@ ADAPTERS = frozenset(
 )
 """Modules through which an ASGI server calls a WSGI application."""
 
-PurgeCursor = tuple[str, str]
+Caller = tuple[str, str]
 """Module and function of a frame."""
 
 
@@ -108,14 +108,14 @@ def accepts_connections() -> bool:
     return any(_listens(one) for one in everything if issubclass(type(one), socket.socket))
 
 
-def _in_loop(places: set[PurgeCursor]) -> bool:
+def _in_loop(places: set[Caller]) -> bool:
     return LOADING.isdisjoint(places) and any(
         place in LOOPS or (place[1] == "run" and place[0].startswith(GUNICORN_WORKERS))
         for place in places
     )
 
 
-def _stacks() -> Iterator[Iterable[PurgeCursor]]:
+def _stacks() -> Iterator[Iterable[Caller]]:
     """The stacks of all threads; of greenlets, those that the present one was started by."""
     for frame in list(sys._current_frames().values()):
         yield _places(frame)
@@ -128,7 +128,7 @@ def _stacks() -> Iterator[Iterable[PurgeCursor]]:
             one = one.parent
 
 
-def _places(frame: FrameType | None) -> Iterator[PurgeCursor]:
+def _places(frame: FrameType | None) -> Iterator[Caller]:
     while frame is not None:
         yield frame.f_globals.get("__name__", ""), frame.f_code.co_name
         frame = frame.f_back

@@ -23,7 +23,7 @@ APPLICATION = "the application"
 
 
 @dataclass(frozen=True, slots=True)
-class ConsoleRow:
+class AuditEntry:
     """One action."""
 
     id: int
@@ -41,11 +41,11 @@ class Audit:
         self._database = database
         self._table = database.tables.audit
 
-    def newest(self, limit: int = 50) -> list[ConsoleRow]:
+    def newest(self, limit: int = 50) -> list[AuditEntry]:
         """The last entries, newest first."""
         statement = sa.select(self._table).order_by(self._table.c.id.desc()).limit(limit)
         with self._database.connect() as connection:
-            return [ConsoleRow(*row) for row in connection.execute(statement)]
+            return [AuditEntry(*row) for row in connection.execute(statement)]
 
     def expiry(self, older_than: timedelta) -> Expiry:
         """Entries longer ago."""

@@ -63,7 +63,7 @@ class _Overlap(NamedTuple):
 
 def _overlap_at(here: datetime) -> _Overlap | None:
     """The overlap in which an existing time stands; None, nearly always, if it stands in none."""
-    length = _fail(here)
+    length = _set_back(here)
     if length <= _NONE:
         return None
     end = _end_of_change(here, length)
@@ -72,9 +72,9 @@ def _overlap_at(here: datetime) -> _Overlap | None:
 
 def _moment(wall: datetime, zone: ZoneInfo) -> datetime | None:
     found = wall.replace(tzinfo=zone)
-    fail = _fail(found)
-    if fail < _NONE:
-        return _end_of_change(found, -fail).replace(tzinfo=zone)
+    back = _set_back(found)
+    if back < _NONE:
+        return _end_of_change(found, -back).replace(tzinfo=zone)
     if wall.year == MAXYEAR:
         try:
             found.astimezone(UTC)
@@ -83,7 +83,7 @@ def _moment(wall: datetime, zone: ZoneInfo) -> datetime | None:
     return found
 
 
-def _fail(time: datetime) -> timedelta:
+def _set_back(time: datetime) -> timedelta:
     """By how much the clock is set back at this wall time: negative in a gap, zero where nothing
     happens."""
     first, second = time.replace(fold=0).utcoffset(), time.replace(fold=1).utcoffset()
@@ -99,7 +99,7 @@ def _end_of_change(time: datetime, length: timedelta) -> datetime:
     low, high = 0, steps
     while high - low > 1:
         middle = (low + high) // 2
-        if _fail(inside + middle * _SECOND):
+        if _set_back(inside + middle * _SECOND):
             low = middle
         else:
             high = middle

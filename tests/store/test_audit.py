@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_recurring._store import APPLICATION, Store, StoreUnusable
-from flask_recurring._store.audit import ConsoleRow, entry
+from flask_recurring._store.audit import AuditEntry, entry
 from flask_recurring._store.commands import CHUNK
 from flask_recurring.job import JobState
 from tests.store.conftest import OpenStore
@@ -215,7 +215,7 @@ def test_what_was_done_before_it_broke_off_is_in_the_audit(store: Store) -> None
     sa.event.remove(store.database.engine, "before_cursor_execute", break_off)
     deleted = [id for id in ids if state_of(store, id) is JobState.DELETED]
     assert deleted == ids[:CHUNK]
-    entries: list[ConsoleRow] = store.audit.newest(limit=2 * CHUNK)
+    entries: list[AuditEntry] = store.audit.newest(limit=2 * CHUNK)
     assert [one.target for one in reversed(entries)] == [str(id) for id in deleted]
 
 
