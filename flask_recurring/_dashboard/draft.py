@@ -1,7 +1,7 @@
-"""What an operator is about to set: the fields of the form, as they stand and as they were typed.
+"""What an operator is about to set: the fields of the form with their current and typed values.
 
-A form says of each field what it was when it was made (``was.cron`` beside ``cron``), so that only
-what was changed in it is written: what somebody else has set meanwhile stays.
+The form sends each field along with the value that it had when the form was made: ``was.cron``
+beside ``cron``. Only fields that differ are written, so that changes of somebody else stay.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ class Field:
 
     input: Input
     text: str
-    """What counts; in a draft what was typed."""
+    """The value that counts; in a draft what was typed."""
     was: str
-    """What counted when the form was made."""
+    """The value that counted when the form was made."""
     declared: str | None = None
-    """What the code gives, where an operator's value stands over it."""
+    """The value that the code gives, if it is overridden."""
     error: str | None = None
 
     @property
@@ -38,7 +38,7 @@ class Field:
         return self.text.strip() != self.was
 
     def shown(self, text: str) -> str:
-        """A value of it for a reader."""
+        """A value of the field in words."""
         if not text:
             return self.input.none or "none"
         if self.input.kind is Kind.INSTANT:
@@ -47,7 +47,7 @@ class Field:
 
 
 def fields_of(job: RecurringJob) -> dict[str, Field]:
-    """The options as they stand."""
+    """The current values of a recurring job."""
     zone = zone_of(job)
     fields = {}
     for name, input in INPUTS.items():
@@ -59,22 +59,22 @@ def fields_of(job: RecurringJob) -> dict[str, Field]:
 
 @dataclass(slots=True)
 class Draft:
-    """A form that was filled in, or is about to be."""
+    """A form as it was filled in."""
 
     job: RecurringJob
     fields: dict[str, Field]
     schedule: Schedule | None
-    """What the schedule would be; None if it can't be one."""
+    """The schedule that the form describes; None if something in it is wrong."""
     values: dict[str, Any] = field(default_factory=dict)
     """What to override, as JSON values."""
     dropped: set[str] = field(default_factory=set)
-    """What to leave to the code again, since what was typed is what the code gives."""
+    """Names of overridden options for which the code's value was typed: they are reset."""
 
     @classmethod
     def of(cls, job: RecurringJob, form: Mapping[str, str]) -> Self:
-        """Read what a form says. Where it says nothing, everything is as it stands.
+        """Read a form. A field that it leaves out keeps its current value.
 
-        ``reset`` in it names a field in which the code's value is to stand again, or all of them.
+        :param form: ``reset`` in it names a field whose value becomes the code's, or is ``all``.
         """
         standing = fields_of(job)
         typed = {}
@@ -97,7 +97,7 @@ class Draft:
 
     @property
     def errors(self) -> dict[str, str]:
-        """What is wrong, by the names of the options."""
+        """Messages about what is wrong, by the names of the options."""
         return {name: one.error for name, one in self.fields.items() if one.error}
 
     @property
@@ -112,12 +112,12 @@ class Draft:
         ]
 
     def refuse(self, error: ConfigurationError, name: str) -> None:
-        """Say at a field what is wrong."""
+        """Put the message of an error at a field."""
         one = self.fields[name]
         self.fields[name] = Field(one.input, one.text, one.was, one.declared, str(error))
 
     def _zone(self, standing: str) -> ZoneInfo:
-        """The zone on whose clocks bounds are written."""
+        """The zone in which the bounds are typed."""
         for name in (self.fields["timezone"].text.strip(), standing):
             try:
                 return Schedule("* * * * *", name).zone
@@ -137,7 +137,7 @@ class Draft:
             self.values |= values
 
     def _join(self) -> None:
-        """All together must make a schedule that is due at some time."""
+        """Check that all values together make a schedule that is ever due."""
         overrides = {k: v for k, v in self.job.overrides.items() if k not in self.dropped}
         try:
             joined = Definition.of(self.job.id, self.job.declared, overrides, self.values)

@@ -1,8 +1,7 @@
-"""The editor: an operator puts values of his own in the place of what the code declares.
+"""The editor, in which an operator overrides what the code declares.
 
-The same form serves the browser alone and htmx: asked for with values in its address it shows them,
-with what is wrong about them and what would be due, and saves nothing. So it is a live preview, and
-without scripts a preview by a button.
+A GET with values in its address shows them in the form, with errors and the due times that they
+give, and saves nothing. With htmx this is a live preview; without scripts a button asks for it.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from .security import commands, granted
 
 
 def edit() -> Response:
-    """``GET /recurring/edit?id=…``: the form, filled with what the address says besides."""
+    """``GET /recurring/edit?id=…``: the form, with the values that the address holds."""
     if granted() is not Access.OPERATE:
         return message("You may look, not touch", "You have read access: it shows everything.", 403)
     return _form(Draft.of(_job(), request.args))
 
 
 def save() -> Response:
-    """``POST /recurring/edit``: let what was changed in the form count, until it is reset."""
+    """``POST /recurring/edit``: override what was changed in the form."""
     draft = Draft.of(_job(), request.form)
     identifier = draft.job.id
     if not draft.errors and draft.changed:
@@ -45,7 +44,7 @@ def save() -> Response:
             shared().forget()
         except UnknownRecurringJobError:
             abort(404)
-        except ConfigurationError as error:  # what somebody else has set meanwhile doesn't fit
+        except ConfigurationError as error:  # it does not fit what somebody else has set meanwhile
             draft.refuse(error, "cron")
     if draft.errors:
         return _form(draft, 422)

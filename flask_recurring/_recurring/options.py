@@ -156,7 +156,7 @@ _ENTRIES = (
 )
 
 OPTIONS = {option.name: option for option in _ENTRIES}
-"""What a definition says, in the order of its JSON: another order would be another text."""
+"""What a definition says, in the order of its JSON text, which must not change."""
 
 JOB_OPTIONS = tuple(name for name, option in OPTIONS.items() if option.column == JOB)
 

@@ -1,4 +1,4 @@
-"""A recurring job, its ticks and its past, as one reads them. All times are aware, in UTC."""
+"""A recurring job, its ticks and its past runs as they are read. All times are aware, in UTC."""
 
 from __future__ import annotations
 
@@ -35,30 +35,29 @@ class RecurringJob:
     jitter: timedelta
     keep: int | None
     declared: dict[str, Any]
-    """What the code gave, as JSON values by the names of the options (times in seconds, or as ISO
-    text). Options that have their defaults are left out."""
+    """What the code gave, as JSON values by the names of the options: lengths of time in seconds,
+    times as ISO text. Defaults are left out."""
     overrides: dict[str, Any]
-    """What an operator put in its place, likewise; it stays until ``Scheduler.reset``."""
+    """What an operator put in its place, in the same form; it counts until ``Scheduler.reset``."""
     paused: bool
     application: str | None
-    """Whose code declares it; None for what ``add_or_update`` made."""
+    """The application whose code declares it; None for what ``add_or_update`` made."""
     orphaned_at: datetime | None
-    """Since when no server's code declares it any more; it has no ticks until one does."""
+    """When it was found that no server declares it any more. It has no ticks until one does."""
     created_at: datetime
     updated_at: datetime
     next_at: datetime | None
-    """The next tick; None while paused or orphaned, and when there is none."""
+    """The next tick; None if there is none, and while it is paused or orphaned."""
     last_due: datetime | None
     """The newest tick that became a job."""
     last_job_id: int | None
     last_job_state: JobState | None
     last_job_at: datetime | None
-    """When the last run's job was created, by a tick or by hand."""
+    """When the last run's job was created, by a tick or by ``Scheduler.trigger``."""
 
     @property
     def schedule(self) -> Schedule:
-        """When it is due. Raises ``ConfigurationError`` if a newer version wrote it and this one
-        can't read it."""
+        """When it is due. Raises ``ConfigurationError`` if only a newer version can read it."""
         return read_schedule(self.cron, self.timezone, self.start, self.end)
 
 
@@ -68,11 +67,11 @@ class Tick:
 
     recurring_id: str
     due: datetime | None
-    """None for a run that was triggered by hand."""
+    """None for a run that somebody triggered."""
     outcome: str
     """``run``, ``skipped``, ``missed`` or ``triggered``."""
     reason: str | None
-    """Why it was skipped or missed, or by whom it was triggered."""
+    """Why it was skipped or missed, or who triggered it."""
     job_id: int | None
     created_at: datetime
 
@@ -83,7 +82,7 @@ class TickResult:
 
     tick: Tick
     state: JobState | None
-    """Of the run's job; None if there was none, or it is gone."""
+    """Of the run's job; None if there was no job, or it has been deleted."""
     started_at: datetime | None
     """When the last attempt began."""
     finished_at: datetime | None
@@ -97,7 +96,7 @@ class TickResult:
 class Timing:
     """How late the last runs were and how long they took, in seconds.
 
-    Half of them, and 95 of 100, were no later and took no longer; None if there were none.
+    p50 is the median and p95 the 95th percentile; None if there were no runs.
     """
 
     runs: int
@@ -113,6 +112,6 @@ class PreviousRun:
 
     job_id: int
     due: datetime | None
-    """The tick that it answered; None for a run that was triggered by hand."""
+    """The tick that it was for; None for a run that somebody triggered."""
     started_at: datetime
     finished_at: datetime

@@ -65,25 +65,20 @@ def read(row: sa.Row[Any]) -> RecurringJob:
     """A recurring job from its row."""
     args, kwargs = read_arguments(row.arguments)
     return RecurringJob(
-        id=row.id,
-        task=row.task,
         args=args,
         kwargs=kwargs,
-        **{
-            name: option.read(getattr(row, option.column))
-            for name, option in OPTIONS.items()
-            if option.column != JOB
-        },
         declared=decoded(row.declared),
         overrides=overrides_of(row),
-        paused=row.paused,
-        application=row.application,
-        orphaned_at=row.orphaned_at,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        next_at=row.next_at,
-        last_due=row.last_due,
-        last_job_id=row.last_job_id,
         last_job_state=None if row.last_job_state is None else JobState(row.last_job_state),
-        last_job_at=row.last_job_at,
+        **{option.name: option.read(getattr(row, option.column)) for option in _OPTIONS},
+        **{name: getattr(row, name) for name in _PLAIN},
     )
+
+
+_OPTIONS = [option for option in OPTIONS.values() if option.column != JOB]
+
+_PLAIN = RecurringJob.__dataclass_fields__.keys() - (
+    {option.name for option in _OPTIONS}
+    | {"args", "kwargs", "declared", "overrides", "last_job_state"}
+)
+"""Attributes that are called as their columns are, and have the same values."""
