@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import sqlalchemy as sa
 from flask import Flask, current_app
 
+from .._run.context import JobContext
+from .._run.middleware import CallNext
 from .._server import Server, ServerConfig, Workload
 from .._server.cleaner import Retention
 from .._server.declarations import Declarations
@@ -214,8 +216,12 @@ class Binding:
             self._stopping.hurry()
 
     def _workload(self) -> Workload:
-        scope: Callable[[], Any] = self.app.app_context
-        return Workload(self.registry.tasks, scope)
+        return Workload(self.registry.tasks, [self._in_app_context])
+
+    def _in_app_context(self, context: JobContext, call_next: CallNext) -> Any:
+        """The outermost middleware: each run has an application context of its own."""
+        with self.app.app_context():
+            return call_next()
 
     def _config(self, dashboard: str | None) -> ServerConfig:
         settings = self.settings

@@ -32,14 +32,14 @@ class JobContext:
         "_cancel",
         "_console",
         "_find_previous",
-        "_noticed",
         "_previous",
-        "_reason",
         "attempt",
         "due",
         "job_id",
         "queue",
         "recurring_id",
+        "stop_noticed",
+        "stop_reason",
         "task",
     )
 
@@ -65,8 +65,9 @@ class JobContext:
         self._find_previous = find_previous
         self._previous: PreviousRun | None = None
         self._cancel: threading.Event | None = None
-        self._reason: str | None = None
-        self._noticed = False
+        # For the server, which looks at them without the run having noticed.
+        self.stop_reason: str | None = None
+        self.stop_noticed = False
 
     @property
     def previous_run(self) -> PreviousRun | None:
@@ -116,12 +117,12 @@ class JobContext:
     @property
     def cancel_reason(self) -> str | None:
         """Why the run was asked to stop, None if it was not."""
-        return self._reason if self._notice() else None
+        return self.stop_reason if self._notice() else None
 
     def raise_if_cancelled(self) -> None:
         """Raise ``JobCancelled`` if the run was asked to stop."""
         if self._notice():
-            raise JobCancelled(self._reason)
+            raise JobCancelled(self.stop_reason)
 
     def wait(self, seconds: float) -> None:
         """Sleep for so many seconds. Raises ``JobCancelled`` as soon as the run is to stop."""
@@ -138,15 +139,15 @@ class JobContext:
 
     def cancel(self, reason: str) -> None:
         """Ask the run to stop. The server calls this; a run ends only by looking at it."""
-        if self._reason is None:
-            self._reason = reason
+        if self.stop_reason is None:
+            self.stop_reason = reason
         self._event().set()
 
     def _notice(self) -> bool:
         """Whether the run was asked to stop. From now on it knows."""
-        if self._reason is None:
+        if self.stop_reason is None:
             return False
-        self._noticed = True
+        self.stop_noticed = True
         return True
 
     def _event(self) -> threading.Event:
@@ -155,7 +156,7 @@ class JobContext:
             with _making:
                 if self._cancel is None:
                     self._cancel = threading.Event()
-                    if self._reason is not None:
+                    if self.stop_reason is not None:
                         self._cancel.set()
         return self._cancel
 

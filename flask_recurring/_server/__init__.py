@@ -17,7 +17,7 @@ growing, irregular pauses, connects again and goes on.
 from __future__ import annotations
 
 from .config import ServerConfig
-from .runner import Workload
 from .server import Server
+from .workload import Workload
 
 __all__ = ["Server", "ServerConfig", "Workload"]

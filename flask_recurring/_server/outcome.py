@@ -25,7 +25,7 @@ def failure_of(
         not: what it did later than that is what the limit was set against.
     """
     # Past ``cancel_reason``: to ask for that is to notice.
-    reason, noticed = context._reason, context._noticed
+    reason, noticed = context.stop_reason, context.stop_noticed
     cut_short = noticed or isinstance(error, JobCancelled)
     if reason == DELETED and (cut_short or error is None):
         return Outcome.CANCELLED, error or JobCancelled(DELETED)

@@ -6,10 +6,16 @@ class. Whatever these do, there is something to say.
 
 from __future__ import annotations
 
+import os
 import traceback
+from types import TracebackType
 from typing import NamedTuple
 
 LONGEST_TRACEBACK = 100_000
+"""Characters that are kept of a traceback: the first and the last ones."""
+
+PACKAGE = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")
+"""Where this package's own code is."""
 
 
 class Report(NamedTuple):
@@ -45,9 +51,8 @@ def _message(error: BaseException) -> str:
 
 
 def _trace(error: BaseException) -> str:
-    # Without the first frame: it is the runner's, and says nothing about the job.
-    inner = error.__traceback__.tb_next if error.__traceback__ is not None else None
     try:
+        inner = _from_the_jobs_code(error.__traceback__)
         text = "".join(traceback.format_exception(type(error), error, inner))
     except BaseException as broken:
         return f"(the traceback can't be shown: {_kind(broken)})"
@@ -55,6 +60,17 @@ def _trace(error: BaseException) -> str:
         half = LONGEST_TRACEBACK // 2
         text = f"{text[:half]}\n… {len(text) - 2 * half:,} characters left out …\n{text[-half:]}"
     return text
+
+
+def _from_the_jobs_code(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the frames of this package that called the job's code.
+
+    If there is no other code, only the first one is left out: it is the runner's.
+    """
+    inner = trace
+    while inner is not None and inner.tb_frame.f_code.co_filename.startswith(PACKAGE):
+        inner = inner.tb_next
+    return inner or (trace and trace.tb_next)
 
 
 def _plain(text: str) -> str:

@@ -2,47 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC
+from functools import partial
 from typing import Any
 
 import msgspec
 
 from .._arguments import encode_result
-from .._log.logger import logger
-from .._random import rng
 from .._run.child import Forks, leave
 from .._run.console import Console, current_console
 from .._run.context import FindPrevious, JobContext, current_context
+from .._run.middleware import compose
 from .._store.claim import Claimed
-from .._store.completion import Failure, Outcome, Success
-from .._store.text import storable
-from ..errors import ConfigurationError, JobCancelled
-from ..retry import RetryPolicy
+from .._store.completion import Failure, Success
 from ..task import Task
 from .completer import Completer
+from .failure import Failures
 from .outcome import failure_of
 from .prefetch_buffer import PrefetchBuffer, Run
 from .report import Report
-
-LONGEST_MESSAGE = 2_000
-LONGEST_LINE = 300
-"""Characters that are kept of an error's message: with the attempt, and in a line that tells it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What an application's jobs need in order to run.
-
-    ``scope`` gives a fresh context for each run: in Flask, the application context.
-    """
-
-    tasks: Mapping[str, Task[..., Any]]
-    scope: Callable[[], AbstractContextManager[Any]]
+from .workload import Workload
 
 
 class Runner:
@@ -60,7 +41,9 @@ class Runner:
         find_previous: FindPrevious | None = None,
     ) -> None:
         self._forks = Forks.count
-        self._workload = workload
+        self._tasks = workload.tasks
+        self._around = compose(workload.middlewares)
+        self._failures = Failures(workload.tasks)
         self._buffer = buffer
         self._completer = completer
         self._console_lines = console_lines
@@ -108,24 +91,18 @@ class Runner:
                 options = msgspec.json.decode(job.options)
                 if "overlap" in options:
                     self._buffer.awaited.add((job.id, job.claim))
-            task = self._workload.tasks[job.task]
+            task = self._tasks[job.task]
             timeout = options.get("timeout", task.defaults.timeout)
             if timeout is not None:
                 limit = started + timeout
                 self._time_limit_set(context, limit)
             args, kwargs = task.signature.unpack(job.arguments)
-            with self._workload.scope():
-                try:
-                    returned = task.run(context, args, kwargs)
-                finally:
-                    # A child that the job forked goes no further: what comes is its parent's.
-                    if Forks.count != self._forks:
-                        leave(sys.exception())
+            returned = self._around(context, partial(self._call, task, context, args, kwargs))
         except BaseException as error:
             # All of them: a job that calls sys.exit has failed, and the worker goes on.
             end = self._end(run, console, options, limit, error, None)
         else:
-            if returned is None and limit is None and context._reason is None:
+            if returned is None and limit is None and context.stop_reason is None:
                 # Most are so: there is nothing to decide, and nothing to keep.
                 finished = time.monotonic()
                 end = Success(job.id, job.claim, started, finished, None, job.task, job.waited)
@@ -146,15 +123,22 @@ class Runner:
         """
         if not self._buffer.holds(job):
             return
-        report = Report.of(error)
-        why = f": {report.message}" if report.message else ""
-        report = report._replace(message=f"the end of the run could not be told{why}")
-        retry_in = self._retry_in(job, _options(job))
-        _log(job, report, retry_in, error, final=retry_in is None)
         run = self._buffer.running.get(job.id)
         started = time.monotonic() if run is None else run.started
-        self._completer.fail(failure(job, Outcome.FAILED, started, report, retry_in=retry_in))
+        self._completer.fail(self._failures.of_broken_run(job, started, error))
         self._buffer.drop(job)
+
+    def _call(self, task: Task[..., Any], context: JobContext, args: Any, kwargs: Any) -> Any:
+        """Call the function. A child that it forks ends here: what follows is its parent's."""
+        try:
+            returned = task.run(context, args, kwargs)
+        except BaseException as error:
+            if Forks.count != self._forks:
+                leave(error)
+            raise
+        if Forks.count != self._forks:
+            leave(None)
+        return returned
 
     def _end(
         self,
@@ -169,7 +153,7 @@ class Runner:
         late = limit is not None and finished >= limit
         failure = failure_of(run.context, error, late=late)
         if failure is not None:
-            return self._failure(run, console, options, finished, *failure)
+            return self._failures.of_run(run, console, options, finished, *failure)
         result = None
         if returned is not None:
             try:
@@ -179,106 +163,3 @@ class Runner:
                 console.write(f"The result was not kept: {reason}", "yellow", "WARNING")
         job = run.job
         return Success(job.id, job.claim, run.started, finished, result, job.task, job.waited)
-
-    def _failure(
-        self,
-        run: Run,
-        console: Console,
-        options: dict[str, Any],
-        finished: float,
-        outcome: Outcome,
-        error: BaseException,
-    ) -> Failure:
-        job, failed, retry_in = run.job, outcome is Outcome.FAILED, None
-        if not failed and isinstance(error, JobCancelled):
-            # It stopped as it was asked to, and that says all.
-            report = Report.of(error)._replace(traceback=None)
-        else:
-            report = Report.of(error)
-            if failed:
-                retry_in = self._retry_in(job, options)
-            final = failed and retry_in is None
-            # To the console goes the line alone: the traceback stands beside it on the job's page.
-            current_console.set(None)
-            line = _log(job, report, retry_in, error, final=final)
-            console.write(line, *(("red", "ERROR") if final else ("yellow", "WARNING")))
-        return failure(job, outcome, run.started, report, retry_in=retry_in, finished=finished)
-
-    def _retry_in(self, job: Claimed, options: dict[str, Any]) -> float | None:
-        """Seconds until the next attempt; None if there is none."""
-        retry = self._retry(job, options)
-        return retry.delay(job.attempt, rng) if job.attempt <= retry.attempts else None
-
-    def _retry(self, job: Claimed, options: dict[str, Any]) -> RetryPolicy:
-        if "retry" in options:
-            try:
-                return RetryPolicy.from_json(options["retry"])
-            except ConfigurationError as error:
-                logger.error("Job %d: %s. The task's own policy counts.", job.id, error)
-        task = self._workload.tasks.get(job.task)
-        return RetryPolicy() if task is None else task.defaults.retry
-
-
-def failure(
-    job: Claimed,
-    outcome: Outcome,
-    started: float,
-    report: Report,
-    *,
-    retry_in: float | None = None,
-    finished: float | None = None,
-) -> Failure:
-    """The end of a run that did not succeed; now, unless ``finished`` says when."""
-    trace = report.traceback
-    return Failure(
-        id=job.id,
-        claim=job.claim,
-        attempt=job.attempt,
-        outcome=outcome,
-        started=started,
-        finished=time.monotonic() if finished is None else finished,
-        retry_in=retry_in,
-        error_type=storable(report.kind, 200),
-        message=storable(report.message, LONGEST_MESSAGE),
-        traceback=None if trace is None else storable(trace),
-        task=job.task,
-        waited=job.waited,
-        queue=job.queue,
-        priority=job.priority,
-    )
-
-
-def _log(
-    job: Claimed, report: Report, retry_in: float | None, error: BaseException, *, final: bool
-) -> str:
-    """Log that a run failed; returns the line.
-
-    What tries again is a warning, which error trackers don't take for an event; only the first one
-    of a job brings its traceback along, since the others mostly have the same. A job that has
-    failed for good is an error, with all that there is to say.
-    """
-    text = storable(report.summary, LONGEST_LINE)
-    after = "" if retry_in is None else f". Next attempt in {retry_in:.0f} s."
-    say = logger.error if final else logger.warning
-    say(
-        "Job %d (%s), attempt %d: %s%s",
-        *(job.id, job.task, job.attempt, text, after),
-        exc_info=error if final or job.attempt == 1 else None,
-        traceback=report.traceback,
-        extra={
-            "job_id": job.id,
-            "task": job.task,
-            "queue": job.queue,
-            "attempt": job.attempt,
-        },
-    )
-    return f"Job {job.id} ({job.task}), attempt {job.attempt}: {text}{after}"
-
-
-def _options(job: Claimed) -> dict[str, Any]:
-    """What the job's row says about its run; nothing if that can't be read."""
-    try:
-        options = msgspec.json.decode(job.options or "{}")
-    except ValueError:
-        return {}
-    return options if isinstance(options, dict) else {}

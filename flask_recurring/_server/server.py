@@ -18,6 +18,7 @@ from .clock import Clock
 from .completer import Completer
 from .config import ServerConfig
 from .declarations import Declarations
+from .failure import failure
 from .heartbeat import Heartbeat
 from .listener import Listener
 from .maintenance_loop import MaintenanceLoop
@@ -28,12 +29,13 @@ from .reconciler import Reconciler
 from .registration import Declaring, Registration
 from .report import Report
 from .rescuer import Rescuer
-from .runner import Runner, Workload, failure
+from .runner import Runner
 from .threads import Threads, guarded
 from .ticker import Ticker
 from .timeouts import Timeouts
 from .wakeup import Wakeup
 from .worker import Worker
+from .workload import Workload
 
 WATCH_INTERVAL = 1.0
 """Seconds between two looks at connections that may hang."""

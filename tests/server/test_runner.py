@@ -155,7 +155,9 @@ def test_traceback_shows_the_jobs_code_and_its_cause(
     assert "KeyError: 'key'" in attempt.traceback
     assert "The above exception was the direct cause" in attempt.traceback
     assert 'raise ValueError("two' in attempt.traceback
-    assert "flask_recurring/server/runner.py" not in attempt.traceback
+    assert "flask_recurring/_server/runner.py" not in attempt.traceback
+    # Nor what calls the job's code on the way to it.
+    assert attempt.traceback.split("direct cause")[1].count("File ") == 1
     assert attempt.message.startswith("two\nlines")
 
 

@@ -202,7 +202,7 @@ def test_run_that_never_looked_and_came_to_its_end_has_succeeded(
     wait_for_job(app, job, JobState.PROCESSING)
     stopping = in_background(lambda: one.stop(0.0, last_word=20.0))
     (run,) = one._buffer.runs()
-    wait_for(lambda: run.context._reason is not None)
+    wait_for(lambda: run.context.stop_reason is not None)
 
     asked.set()
     stopping.join(10)
