@@ -24,7 +24,7 @@ def run(databases: Databases, options: Namespace) -> Result:
         with servers_of(target, client, processes=1, threads=options.threads) as servers:
             # This process's own connections would be counted too.
             client.store.database.engine.dispose()
-            time.sleep(options.complete)
+            time.sleep(options.settle)
             began, before, used = time.monotonic(), target.activity(), servers.usage()
             time.sleep(options.seconds)
             activity, usage = target.activity().since(before), servers.usage()

@@ -89,7 +89,7 @@ def test_problems_are_seen(
     page.goto(site + path)
 
     # Not `wait_for`, which would keep Playwright from taking in what the browser tells it.
-    for _ in range(100):
+    for _ in range(500):
         if page_watch.problems:
             break
         page.wait_for_timeout(20)
