@@ -6,11 +6,14 @@ All imports count: also those inside of functions, and those that only a type ch
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
+from flask_recurring.job import JobState
 
 PACKAGE = "flask_recurring"
 ROOT = Path(__file__).parents[1]
@@ -85,5 +88,22 @@ def test_imports_run_one_way(name: str) -> None:
         if room(module) == name
         for other in imports(module)
         if room(other) != name and layer(other) >= layer(module)
+    ]
+    assert not wrong
+
+
+STATE = re.compile("|".join(rf"'{state}'|^{state}$" for state in JobState))
+"""A state as a value by itself, or as it stands in SQL."""
+
+
+def test_states_are_named_in_one_place() -> None:
+    named = {f"{PACKAGE}.job", f"{PACKAGE}._store.transitions"}
+    wrong = [
+        f"{module}:{node.lineno} says {node.value!r}"
+        for module in MODULES.keys() - named
+        for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and STATE.search(node.value)
     ]
     assert not wrong

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Response, abort, request
 
 from .._flask.binding import current_binding
-from .._store import LOOK, Cursor, Page
+from .._store import LISTED, LOOK, Cursor, Page
 from ..job import JobState
 from . import figures
 from . import notice as notices
@@ -114,7 +114,7 @@ def jobs(state: str | None = None, notice: Notice | None = None) -> Response:
 
 def order(wanted: Filter) -> str:
     """How the list is sorted, in words."""
-    rising = wanted.state in (JobState.ENQUEUED, JobState.SCHEDULED, JobState.PROCESSING)
+    rising = wanted.state is not None and LISTED[wanted.state].ascending
     if wanted.recurring_id is not None:
         return "Oldest first" if rising else "Newest first"
     if wanted.state is JobState.PROCESSING:

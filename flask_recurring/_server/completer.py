@@ -17,8 +17,9 @@ from .._log.logger import logger
 from .._run.child import Forks
 from .._run.console import Console
 from .._store import ConsoleRow, DedicatedConnection, ErrorKind, Store, Tally
-from .._store.completion import Failure, Outcome, Success
+from .._store.completion import Failure, Success
 from .._store.records import Accepted
+from .._store.transitions import Outcome
 from .backoff import Backoff
 from .batch import Batch, write_apart
 from .prefetch_buffer import PrefetchBuffer

@@ -12,8 +12,9 @@ from .._log.logger import logger
 from .._random import rng
 from .._run.console import Console, current_console
 from .._store.claim import Claimed
-from .._store.completion import Failure, Outcome
+from .._store.completion import Failure
 from .._store.text import storable
+from .._store.transitions import Outcome
 from ..errors import ConfigurationError, JobCancelled
 from ..retry import RetryPolicy
 from ..task import Task

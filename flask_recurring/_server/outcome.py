@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._run.context import JobContext
-from .._store.completion import Outcome
+from .._store.transitions import Outcome
 from ..errors import JobCancelled
 
 STOPPING = "the server is stopping"

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from .._log.logger import logger
 from .._run.capture import capture_logging
 from .._store import DedicatedConnection, Notification, Store, Topic
-from .._store.completion import Outcome
+from .._store.transitions import Outcome
 from .backoff import Backoff
 from .claimer import Claimer
 from .cleaner import cleanings

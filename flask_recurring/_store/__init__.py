@@ -37,10 +37,12 @@ from .recurring import Bookmark, Order, Recurring, RecurringPage
 from .rescue import Rescue
 from .servers import Lease, NewServer, ServerInfo, Servers
 from .sqlite.savepoints import begin_at_savepoints
+from .states import LISTED
 from .statistics import Minute, Statistics, Totals
 
 __all__ = [
     "APPLICATION",
+    "LISTED",
     "LOOK",
     "ROW_LINES",
     "Bookmark",

@@ -19,11 +19,10 @@ from typing import NamedTuple
 import sqlalchemy as sa
 
 from .._recurring.policy import Overlap
-from ..job import JobState
 from .database import Database
 from .notification import Notification, Topic
-from .schema import AWAITING
-from .types import now
+from .states import AWAITING
+from .transitions import Event, values
 
 APART = frozenset(overlap.value for overlap in Overlap if overlap.apart)
 """The policies that keep runs apart, as rows name them."""
@@ -46,7 +45,7 @@ class Awaiting:
         self._job = database.tables.job
         self._recurring = database.tables.recurring_job
         other = self._job.alias("other")
-        awaits = other.c.state == JobState.AWAITING.value
+        awaits = Event.PROMOTED.leaves(other.c.state)
         self._ready = sa.text(AWAITING) & sa.not_(
             sa.exists().where(
                 # Spelt as in the index's condition, so that the planner sees that it applies.
@@ -108,10 +107,7 @@ class Awaiting:
         statement = (
             sa.update(self._job)
             .where(job.recurring_id.in_(free), self._ready)
-            .values(
-                state=JobState.ENQUEUED.value,
-                run_at=sa.case((job.run_at > now(), job.run_at), else_=now()),
-            )
+            .values(values(Event.PROMOTED.columns, now=self._database.driver.now))
             .returning(job.queue, job.priority)
         )
         if jobs is not None:

@@ -20,7 +20,9 @@ from .chunks import chunked
 from .database import Database
 from .notification import Notification, Topic
 from .purge import Purge, PurgeCursor
-from .types import is_id, now
+from .states import scheduled
+from .transitions import Event, choose, values
+from .types import is_id
 
 CHUNK = 500
 """Jobs that are changed in one transaction: it takes some ten milliseconds."""
@@ -49,25 +51,18 @@ class JobCommands:
     def requeue_all(self, job_ids: Iterable[int], actor: str = APPLICATION) -> list[int]:
         """Requeue these jobs; returns the ids of those for which there was something to do."""
         job, apart = self._job.c, self._awaiting.apart
-        statement = sa.update(self._job).values(
-            # One that was going already goes on.
-            state=sa.case(
-                (job.finished_at.is_not(None) & apart, JobState.AWAITING.value),
-                else_=JobState.ENQUEUED.value,
-            ),
-            run_at=now(),
-            started_at=None,
-            finished_at=None,
-            result=None,
-            attempt=0,
-            lost=0,
-            cancel_requested=False,
+        columns = values(Event.REQUEUED.columns, now=self._database.driver.now)
+        # One that was active already goes on.
+        columns["state"] = sa.case(
+            (Event.REQUEUED_APART.leaves(job.state) & apart, Event.REQUEUED_APART.target.value),
+            else_=Event.REQUEUED.target.value,
         )
         condition = (
-            job.finished_at.is_not(None)
-            | ((job.state == JobState.ENQUEUED.value) & (job.run_at > now()))
-            | ((job.state == JobState.AWAITING.value) & sa.not_(apart))
+            Event.REQUEUED_APART.leaves(job.state)
+            | scheduled(job)
+            | (Event.PROMOTED.leaves(job.state) & sa.not_(apart))
         )
+        statement = sa.update(self._job).values(columns)
         return self._change(job_ids, statement, condition, "job.requeue", actor)
 
     def delete(self, job_id: int, actor: str = APPLICATION) -> bool:
@@ -80,14 +75,12 @@ class JobCommands:
     def delete_all(self, job_ids: Iterable[int], actor: str = APPLICATION) -> list[int]:
         """Delete these jobs; returns the ids of those for which there was something to do."""
         job = self._job.c
-        running = job.state == JobState.PROCESSING.value
-        statement = sa.update(self._job).values(
-            state=sa.case((running, job.state), else_=JobState.DELETED.value),
-            finished_at=sa.case((running, job.finished_at), else_=now()),
-            cancel_requested=running,
+        columns = choose(
+            Event.ASKED_TO_STOP.where, Event.ASKED_TO_STOP.columns, Event.DELETED.columns
         )
-        condition = (job.state != JobState.DELETED.value) & (
-            sa.not_(job.cancel_requested) | sa.not_(running)
+        statement = sa.update(self._job).values(values(columns, now=self._database.driver.now))
+        condition = Event.DELETED.leaves(job.state) | (
+            Event.ASKED_TO_STOP.leaves(job.state) & sa.not_(job.cancel_requested)
         )
         return self._change(job_ids, statement, condition, "job.delete", actor)
 
@@ -123,7 +116,7 @@ class JobCommands:
                 for notification in notifications:
                     self._database.driver.notify(connection, notification)
                 # What awaits goes at once where it may.
-                awaiting = [row for row in rows if row.state == JobState.AWAITING.value]
+                awaiting = [row for row in rows if row.state == Event.REQUEUED_APART.target]
                 if awaiting:
                     recurring = sorted({row.recurring_id for row in awaiting})
                     own = [row.id for row in awaiting]
@@ -185,14 +178,14 @@ class JobCommands:
 
 def _detail(row: sa.Row[Any]) -> str:
     """What the audit says besides of a job that was changed."""
-    return "asked to stop" if row.state == JobState.PROCESSING.value else ""
+    return "asked to stop" if row.state == Event.ASKED_TO_STOP.target else ""
 
 
 def _notification(row: sa.Row[Any]) -> Notification | None:
     """What servers are to hear of a job that was changed."""
     match row.state:
-        case JobState.ENQUEUED.value:
+        case JobState.ENQUEUED:
             return Notification(Topic.JOB, row.queue, row.priority)
-        case JobState.PROCESSING.value:
+        case JobState.PROCESSING:
             return Notification(Topic.CANCEL)
     return None

@@ -6,17 +6,16 @@ so the host's own clock never enters the database.
 
 from __future__ import annotations
 
-import enum
 from typing import NamedTuple
 
+from .transitions import Event, Outcome
 
-class Outcome(enum.StrEnum):
-    """How a run ended that did not succeed."""
-
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
-    LOST = "Lost"
-    RELEASED = "HandedBack"
+OF_OUTCOME = {
+    Outcome.FAILED: Event.FAILED,
+    Outcome.CANCELLED: Event.CANCELLED,
+    Outcome.RELEASED: Event.RELEASED,
+}
+"""What the end of a run means for a job that is not to be retried."""
 
 
 class Success(NamedTuple):
@@ -51,14 +50,14 @@ class Failure(NamedTuple):
     priority: int
 
     @property
+    def event(self) -> Event:
+        """What it means for the job."""
+        if self.retry_in is not None:
+            return Event.RETRIED
+        return OF_OUTCOME[self.outcome]
+
+    @property
     def summary(self) -> str:
         """Kind and message, on one line, for lists."""
         first = self.message.strip().splitlines()
         return f"{self.error_type}: {first[0]}" if first else self.error_type
-
-
-def state_after(run: Failure) -> str:
-    """The stored state that a job goes to when its run did not succeed."""
-    if run.retry_in is not None or run.outcome is Outcome.RELEASED:
-        return "Enqueued"
-    return "Deleted" if run.outcome is Outcome.CANCELLED else "Failed"

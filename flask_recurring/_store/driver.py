@@ -25,6 +25,9 @@ class Driver(Protocol):
 
     name: str
 
+    now: str
+    """The database's time, as SQL."""
+
     def prepare(self, connection: sa.Connection) -> None:
         """Set up what belongs to the database file or server, before the tables exist."""
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from .._arguments import read_arguments
 from ..errors import ArgumentError
-from ..job import Job, JobState
+from ..job import Job
 from .database import Database
 from .errors import ErrorKind, StoreUnavailable
 from .keys import Keys
@@ -18,7 +18,9 @@ from .listing import Listing, read
 from .notification import Notification
 from .records import NewJob
 from .spool import Spool
+from .states import waiting
 from .text import first_unfit, fitted
+from .transitions import Event
 from .types import now
 
 
@@ -115,7 +117,7 @@ class Insertion:
                 arguments=job.arguments,
                 queue=job.queue,
                 priority=job.priority,
-                state=JobState.ENQUEUED.value,
+                state=Event.ENQUEUED.target.value,
                 run_at=now(job.delay) if job.run_at is None else job.run_at,
                 created_at=now(),
                 recurring_id=job.recurring_id,
@@ -181,7 +183,7 @@ def _new(job: NewJob, job_id: int, created_at: datetime, run_at: datetime) -> Jo
         kwargs=kwargs,
         queue=job.queue,
         priority=job.priority,
-        state=JobState.SCHEDULED if run_at > created_at else JobState.ENQUEUED,
+        state=waiting(run_at, created_at),
         created_at=created_at,
         run_at=run_at,
         started_at=None,

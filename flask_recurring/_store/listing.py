@@ -19,7 +19,7 @@ from .capped_count import CAP, CappedCount
 from .chunks import chunked
 from .database import Database
 from .page import Cursor
-from .types import now
+from .states import LISTED, shown
 
 LANES_AT_ONCE = 32
 """Lanes that one statement reads. Each is a branch of it, and planners take long over many."""
@@ -29,10 +29,6 @@ LOOK = 5_000
 jobs may lie behind millions of others, and an index of them would cost each job another write."""
 
 Condition = sa.ColumnElement[bool]
-
-WAITING_STATES = (JobState.ENQUEUED, JobState.SCHEDULED)
-ASCENDING_STATES = (*WAITING_STATES, JobState.PROCESSING)
-"""Listed by rising time: the next to run first, and the one that has run for longest."""
 
 
 class Found(NamedTuple):
@@ -82,29 +78,15 @@ class Listing:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._job = database.tables.job
-        waiting = self._job.c.state == sa.literal_column("'Enqueued'")
-        # Spelt as in the indexes' conditions, so that the planner sees that they apply.
-        self._waiting = waiting
-        self._awaiting = self._job.c.state == sa.literal_column("'Awaiting'")
-        self._due = {
-            JobState.ENQUEUED: self._job.c.run_at <= now(),
-            JobState.SCHEDULED: self._job.c.run_at > now(),
-        }
+        self._in_state = {state: [*listed.where(self._job.c)] for state, listed in LISTED.items()}
 
     def select(self) -> sa.Select[Any]:
         """All that a ``Job`` is made of."""
         job, server = self._job.c, self._database.tables.server
-        state = sa.case(
-            (
-                (job.state == JobState.ENQUEUED.value) & (job.run_at > now()),
-                JobState.SCHEDULED.value,
-            ),
-            else_=job.state,
-        )
         columns = [column for column in job if column.name != "state"]
-        return sa.select(*columns, state.label("state"), server.c.name.label("server")).outerjoin(
-            server, server.c.id == job.ran_on
-        )
+        return sa.select(
+            *(*columns, shown(job).label("state"), server.c.name.label("server"))
+        ).outerjoin(server, server.c.id == job.ran_on)
 
     def cursor(self, state: JobState | None, filters: Mapping[str, Any], job: Job) -> Cursor:
         """The place of a job in its list."""
@@ -126,7 +108,9 @@ class Listing:
         """
         by = _sorted_by(state, filters)
         key = [self._job.c[by], self._job.c.id] if by else [self._job.c.id]
-        ascending = (state in ASCENDING_STATES) != (after is not None)
+        ascending = state is not None and LISTED[state].ascending
+        if after is not None:
+            ascending = not ascending
         way = _Way(key, ascending)
         walks, rest = self._walks(connection, state, filters)
         begin = way.beyond(after if after is not None else before)
@@ -156,32 +140,19 @@ class Listing:
         job, recurring_id, queue = self._job.c, filters["recurring_id"], filters["queue"]
         rest = [job.task == filters["task"]] if filters["task"] is not None else []
         of_queue = [job.queue == queue] if queue is not None else []
+        in_state = [] if state is None else self._in_state[state]
         if recurring_id is not None:
             walk: list[Condition] = [job.recurring_id == recurring_id]
             if state is not None and not state.finished:
                 walk.append(job.finished_at.is_(None))
-            return [walk], [*rest, *of_queue, *self._in_state(state)]
-        if state in WAITING_STATES:
+            return [walk], [*rest, *of_queue, *in_state]
+        if state is not None and LISTED[state].by_lane:
             lanes = self._lanes(connection, queue)
-            waiting = self._in_state(state)
             return [
-                [*waiting, job.queue == queue, job.priority == priority]
+                [*in_state, job.queue == queue, job.priority == priority]
                 for queue, priority in lanes
             ], rest
-        return [self._in_state(state)], [*rest, *of_queue]
-
-    def _in_state(self, state: JobState | None) -> list[Condition]:
-        job = self._job.c
-        match state:
-            case None:
-                return []
-            case JobState.ENQUEUED | JobState.SCHEDULED:
-                return [self._waiting, self._due[state]]
-            case JobState.PROCESSING:
-                return [job.server_id.is_not(None)]
-            case JobState.AWAITING:
-                return [self._awaiting]
-        return [job.state == state.value, job.finished_at.is_not(None)]
+        return [in_state], [*rest, *of_queue]
 
     def _end(
         self, connection: sa.Connection, way: _Way, walks: Sequence[Sequence[Condition]], look: int
@@ -231,24 +202,14 @@ class Listing:
         """How many jobs are in each state, each counted up to the cap."""
         job = self._job.c
         one = sa.select(sa.literal(1))
-        parts = [
-            (JobState.PROCESSING, one.where(job.server_id.is_not(None))),
-            (JobState.AWAITING, one.where(self._awaiting)),
-        ]
-        parts += [
-            (state, one.where(job.state == state.value, job.finished_at.is_not(None)))
-            for state in JobState
-            if state.finished
-        ]
-        parts += [
-            (
-                state,
-                one.where(self._waiting, self._due[state]).where(
-                    job.queue == queue, job.priority == priority
-                ),
-            )
+        lanes = [
+            (job.queue == queue, job.priority == priority)
             for queue, priority in self._lanes(connection, None)
-            for state in WAITING_STATES
+        ]
+        parts = [
+            (state, one.where(*self._in_state[state], *lane))
+            for state, listed in LISTED.items()
+            for lane in (lanes if listed.by_lane else [()])
         ]
         found = dict.fromkeys(JobState, 0)
         for some in chunked(parts, 2 * LANES_AT_ONCE):
@@ -276,11 +237,7 @@ def _sorted_by(state: JobState | None, filters: Mapping[str, Any]) -> str | None
     """The time that a list is sorted by; None for one that is sorted by id alone."""
     if filters["recurring_id"] is not None:
         return None
-    if state in WAITING_STATES:
-        return "run_at"
-    if state is JobState.PROCESSING:
-        return "started_at"
-    return None if state in (None, JobState.AWAITING) else "finished_at"
+    return None if state is None else LISTED[state].by
 
 
 def read(row: sa.Row[Any]) -> Job:

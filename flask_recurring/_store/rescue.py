@@ -16,14 +16,21 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from .claim import LOST_LIMIT
-from .completion import Outcome
 from .database import Database
+from .transitions import Event, Outcome, choose, values
 from .types import now
 
 CHUNK = 1_000
 """Jobs that are taken back in one transaction."""
 
+ERROR_TYPE = "ServerLost"
 MESSAGE = "its server died while it ran"
+
+EXCEEDED = f"lost + 1 >= {LOST_LIMIT}"
+ERROR = (
+    f"'{ERROR_TYPE}: {MESSAGE}' || "
+    f"CASE WHEN {EXCEEDED} THEN ', {LOST_LIMIT} times in all' ELSE '' END"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +60,7 @@ class LostJobs:
             names = self._deregister(connection, dead)
             ids = self._held(connection, dead)
             states = self._requeue(connection, ids) if ids else []
-        parked = states.count("Failed")
+        parked = states.count(Event.PARKED.target)
         return Rescue(names, len(states) - parked, parked, self._is_left(connection, dead))
 
     def _deregister(self, connection: sa.Connection, dead: Sequence[int]) -> list[str]:
@@ -72,7 +79,7 @@ class LostJobs:
         job = self._job.c
         statement = (
             sa.select(job.id)
-            .where(job.server_id.in_(dead), job.state == "Processing")
+            .where(job.server_id.in_(dead), Event.LOST.leaves(job.state))
             .limit(CHUNK)
             .with_for_update(skip_locked=True)
         )
@@ -82,30 +89,23 @@ class LostJobs:
         job = self._job.c
         lost = sa.select(
             *(job.id, job.claim, job.attempt, sa.literal(Outcome.LOST.value)),
-            *(job.started_at, now(), job.ran_on, sa.literal("ServerLost"), sa.literal(MESSAGE)),
+            *(job.started_at, now(), job.ran_on, sa.literal(ERROR_TYPE), sa.literal(MESSAGE)),
         ).where(self._database.among(job.id, ids))
         columns = (
             *("job_id", "claim", "attempt", "outcome"),
             *("started_at", "finished_at", "server_id", "error_type", "message"),
         )
         connection.execute(sa.insert(self._attempt).from_select(columns, lost))
-        exceeded = job.lost + 1 >= LOST_LIMIT
-        over = exceeded | job.cancel_requested
         statement = (
             sa.update(self._job)
             .where(self._database.among(job.id, ids))
             .values(
-                state=sa.case(
-                    (job.cancel_requested, "Deleted"), (exceeded, "Failed"), else_="Enqueued"
-                ),
-                lost=job.lost + 1,
-                server_id=None,
-                started_at=sa.case((over, job.started_at)),
-                finished_at=sa.case((over, now())),
-                error=sa.case(
-                    (exceeded, f"ServerLost: {MESSAGE}, {LOST_LIMIT} times in all"),
-                    else_=f"ServerLost: {MESSAGE}",
-                ),
+                values(
+                    choose(EXCEEDED, Event.PARKED.unless_stopped, Event.LOST.unless_stopped),
+                    began="started_at",
+                    ended=self._database.driver.now,
+                    error=ERROR,
+                )
             )
             .returning(job.state)
         )
@@ -113,5 +113,5 @@ class LostJobs:
 
     def _is_left(self, connection: sa.Connection, dead: Sequence[int]) -> bool:
         job = self._job.c
-        statement = sa.select(job.id).where(job.server_id.in_(dead), job.state == "Processing")
+        statement = sa.select(job.id).where(job.server_id.in_(dead), Event.LOST.leaves(job.state))
         return connection.execute(statement.limit(1)).first() is not None

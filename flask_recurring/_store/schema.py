@@ -14,14 +14,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .states import AWAITING, FINISHED, RUNNING, WAITING
 from .types import Instant
 
-# Written out in each index and statement, since a partial index serves only a query that repeats
-# its condition word for word.
-WAITING = "state = 'Enqueued'"
-RUNNING = "server_id IS NOT NULL"
-FINISHED = "finished_at IS NOT NULL"
-AWAITING = "state = 'Awaiting'"
 LIVE_RUN = "recurring_id IS NOT NULL AND finished_at IS NULL"
 
 Identity = sa.BigInteger().with_variant(sa.Integer(), "sqlite")

@@ -11,8 +11,9 @@ import sqlalchemy as sa
 
 from flask_recurring._store import ConsoleRow, Store, Tally
 from flask_recurring._store.claim import Claimed
-from flask_recurring._store.completion import Failure, Outcome, Success
+from flask_recurring._store.completion import Failure, Success
 from flask_recurring._store.records import Accepted
+from flask_recurring._store.transitions import Outcome
 from flask_recurring.job import JobState
 from tests.store.conftest import Hire
 from tests.store.samples import fetch, new_job, row_count

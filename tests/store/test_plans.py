@@ -14,9 +14,9 @@ import sqlalchemy as sa
 
 from flask_recurring._store import Cursor, Database, Store, create_engine
 from flask_recurring._store.claim import Claimed, Lane
-from flask_recurring._store.completion import Outcome
 from flask_recurring._store.listing import Listing
 from flask_recurring._store.spool import Chunk
+from flask_recurring._store.transitions import Outcome
 from flask_recurring.job import JobState
 from tests.postgres import Server
 from tests.store.plans import Plan, Watch, sqlite_plans

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
 
 from flask_recurring._store import Store
 from flask_recurring._store.claim import LOST_LIMIT, Claimed
-from flask_recurring._store.completion import Outcome
+from flask_recurring._store.transitions import Outcome
 from tests.store.samples import new_job
 from tests.store.worker import Worker, failure, success
 

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from flask_recurring._store import ConsoleRow, NewServer, Store, Tally
 from flask_recurring._store.claim import Claimed, Lane
-from flask_recurring._store.completion import Failure, Outcome, Success
+from flask_recurring._store.completion import Failure, Success
 from flask_recurring._store.records import Accepted
+from flask_recurring._store.transitions import Outcome
 
 
 class Worker:

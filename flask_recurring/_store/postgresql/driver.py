@@ -31,7 +31,7 @@ from psycopg.sql import SQL, Identifier
 
 from ..chunks import chunked
 from ..claim import LOST_LIMIT, Claimed, Lane, LaneDiscovery
-from ..completion import Failure, Outcome, Success, state_after
+from ..completion import Failure, Success
 from ..keys import claimed_keys
 from ..notification import Notification, Topic
 from ..records import Accepted, ConsoleRow, NewJob, Tally, TickWrite
@@ -58,6 +58,7 @@ class PostgreSQL:
     """See ``Driver``."""
 
     name = "postgresql"
+    now = "now()"
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -389,9 +390,8 @@ class PostgreSQL:
             {
                 "ids": literal([run.id for run in failures]),
                 "claims": literal([run.claim for run in failures]),
-                "states": [state_after(run) for run in failures],
+                "events": [run.event.key for run in failures],
                 "delays": literal([_micros(run.retry_in) for run in failures]),
-                "returned": literal([int(run.outcome is Outcome.RELEASED) for run in failures]),
                 "outcomes": [run.outcome.value for run in failures],
                 "attempts": literal([run.attempt for run in failures]),
                 "began": literal([int((now - run.started) * 1e6) for run in failures]),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 from ..records import NewJob
-from ..schema import WAITING, Tables
+from ..schema import Tables
+from ..states import WAITING
+from ..transitions import ENDS, Event, assignments, by_event
 from ..types import in_microseconds
 
 PLACE = "width_bucket(id, %(ids)s::bigint[])"
@@ -21,14 +23,14 @@ def _at(array: str) -> str:
 
 # No join: the planner, if it takes the job table for small or has made its plan when it was, would
 # read all of it and compare each row with all that are given. The subquery hides how many they are.
-GIVEN = f"""id = ANY((SELECT %(ids)s::bigint[])::bigint[]) AND claim = {_at("claims int")}
-                  AND state = 'Processing'"""
+GIVEN = f"""id = ANY((SELECT %(ids)s::bigint[])::bigint[]) AND claim = {_at("claims int")}"""
 
 # Over the application's connections: text of a date would be in its session's style.
 CREATED = f"{in_microseconds('created_at')} AS created"
 RUN = f"{in_microseconds('run_at')} AS run"
 
 MICROSECOND = "interval '1 microsecond'"
+CLAIMED = assignments(Event.CLAIMED.columns, now="now()", server="%(server)s")
 
 
 class Statements:
@@ -47,12 +49,13 @@ class Statements:
         # and without a hint.
         plain = f"""
             INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at)
-            VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, 'Enqueued', now(), now())
+            VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, {Event.ENQUEUED.state},
+                    now(), now())
             RETURNING id, {CREATED}, {RUN}"""
         other = f"""
             INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
                                recurring_id, due, key, options)
-            VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, 'Enqueued',
+            VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, {Event.ENQUEUED.state},
                     coalesce(%(run_at)s::timestamptz, now() + %(delay)s * interval '1 second'),
                     now(), %(recurring_id)s, %(due)s, %(key)s, %(options)s)
             ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
@@ -95,7 +98,7 @@ class Statements:
             written AS (
                 INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at, created_at,
                                    recurring_id, due, key, options)
-                SELECT id, task, arguments, queue, priority, 'Enqueued',
+                SELECT id, task, arguments, queue, priority, {Event.ENQUEUED.state},
                        coalesce(run_at, now() + delay * interval '1 second'), now(),
                        recurring_id, due, key, options
                 FROM given {how})
@@ -132,7 +135,8 @@ class Statements:
                 INSERT INTO {job} (id, task, arguments, queue, priority, state, run_at,
                                    created_at, recurring_id, due, options)
                 SELECT job_id, task, arguments, queue, priority,
-                       CASE WHEN awaiting THEN 'Awaiting' ELSE 'Enqueued' END,
+                       CASE WHEN awaiting THEN {Event.AWAITED.state}
+                            ELSE {Event.ENQUEUED.state} END,
                        coalesce(start, now()), now(), id, due, options
                 FROM given WHERE job_id = ANY(ARRAY(SELECT job_id FROM fresh)))
             UPDATE {recurring} AS row
@@ -158,43 +162,41 @@ class Statements:
             FROM (SELECT ARRAY(SELECT name FROM {tables.name("queue")}
                                WHERE paused_at IS NOT NULL) AS paused) AS always
                  LEFT JOIN lane ON true"""
+        # These runs did not begin.
+        released = assignments(
+            Event.RELEASED.unless_stopped, began="NULL::timestamptz", ended="now()"
+        )
         self.release = f"""
-            UPDATE {job} AS job
-            SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE 'Enqueued' END,
-                finished_at = CASE WHEN cancel_requested THEN now() END,
-                server_id = NULL, started_at = NULL, attempt = attempt - 1
-            WHERE {GIVEN}"""
+            UPDATE {job} AS job SET {released}
+            WHERE {GIVEN} AND {Event.RELEASED.where}"""
         began, ended = (
             f"now() - {_at(f'{name} bigint')} * {MICROSECOND}" for name in ("began", "ended")
         )
         self.succeed, self.succeed_with_results = (
             f"""
             UPDATE {job} AS job
-            SET state = 'Succeeded', result = {result}, error = NULL, server_id = NULL,
-                started_at = {began}, finished_at = {ended}
-            WHERE {GIVEN}"""
+            SET {assignments(Event.SUCCEEDED.columns, began=began, ended=ended, result=result)}
+            WHERE {GIVEN} AND {Event.SUCCEEDED.where}"""
             for result in ("NULL", _at("results text"))
         )
-        waits = f"{_at('states text')} = 'Enqueued' AND NOT cancel_requested"
+        failed = assignments(
+            by_event(_at("events text"), ENDS),
+            began=began,
+            ended=ended,
+            retry_at=f"now() + {_at('delays bigint')} * {MICROSECOND}",
+            error=_at("summaries text"),
+        )
+        retried = f"{_at('events text')} = '{Event.RETRIED.key}' AND state = {Event.RETRIED.state}"
         self.fail = f"""
             WITH changed AS (
-                UPDATE {job} AS job
-                SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE {_at("states text")} END,
-                    run_at = CASE WHEN {_at("delays bigint")} IS NULL THEN run_at
-                                  ELSE now() + {_at("delays bigint")} * {MICROSECOND} END,
-                    attempt = attempt - {_at("returned int")},
-                    started_at = CASE WHEN {waits} THEN NULL ELSE {began} END,
-                    finished_at = CASE WHEN {waits} THEN NULL ELSE {ended} END,
-                    error = CASE WHEN {_at("returned int")} = 1 THEN error
-                                 ELSE {_at("summaries text")} END,
-                    server_id = NULL
-                WHERE {GIVEN}
+                UPDATE {job} AS job SET {failed}
+                WHERE {GIVEN} AND {Event.FAILED.where}
                 RETURNING id, claim, ran_on, state, run_at)
             INSERT INTO {attempt} (job_id, claim, attempt, outcome, started_at, finished_at,
                                    server_id, error_type, message, traceback, retry_at)
             SELECT id, claim, {_at("attempts int")}, {_at("outcomes text")}, {began}, {ended},
                    ran_on, {_at("types text")}, {_at("messages text")}, {_at("tracebacks text")},
-                   CASE WHEN state = 'Enqueued' AND {_at("returned int")} = 0 THEN run_at END
+                   CASE WHEN {retried} THEN run_at END
             FROM changed
             RETURNING job_id"""
         self.write_console = f"""
@@ -236,8 +238,7 @@ class Statements:
             WITH picked AS MATERIALIZED (
                 SELECT id FROM ({lanes}) AS lanes WHERE {self._alive} LIMIT %(limit)s)
             UPDATE {self._job} AS job
-            SET state = 'Processing', claim = claim + 1, attempt = attempt + 1,
-                started_at = now(), server_id = %(server)s, ran_on = %(server)s
+            SET {CLAIMED}
             WHERE id = ANY(ARRAY(SELECT id FROM picked))
             RETURNING id, claim, attempt, task, arguments, queue, priority, run_at,
                       extract(epoch FROM now() - run_at)::float8, recurring_id, due, options,

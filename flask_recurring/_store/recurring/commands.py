@@ -10,13 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..._recurring.definition import Definition
-from ...job import Job, JobState
+from ...job import Job
 from ..audit import APPLICATION, entry
 from ..awaiting import APART
 from ..insertion import written
 from ..notification import Notification, Topic
 from ..records import NewJob
 from ..text import is_storable, storable
+from ..transitions import Event
 from ..types import now
 from .table import (
     PAUSED,
@@ -184,9 +185,9 @@ class RecurringCommands(RecurringTable):
                 connection.execute(
                     sa.update(self._job)
                     .where(self._job.c.id == job.id)
-                    .values(state=JobState.AWAITING.value)
+                    .values(state=Event.AWAITED.target.value)
                 )
-                job = replace(job, state=JobState.AWAITING)
+                job = replace(job, state=Event.AWAITED.target)
             else:
                 self._database.driver.notify(connection, notification)
             connection.execute(

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from ..._recurring.recurring_job import PreviousRun, Tick, TickResult, Timing
 from ...job import JobState
+from ..states import shown
 from ..text import is_storable
-from ..types import now
 from .table import RecurringTable
 
 _TICK = tuple(Tick.__dataclass_fields__)
@@ -49,10 +49,6 @@ class History(RecurringTable):
             .where(attempt.job_id == job.id)
             .scalar_subquery()
         )
-        state = sa.case(
-            ((job.state == JobState.ENQUEUED.value) & (job.run_at > now()), "Scheduled"),
-            else_=job.state,
-        )
         newest = (
             sa.select(self._tick)
             .where(tick.recurring_id == id, *conditions)
@@ -63,7 +59,7 @@ class History(RecurringTable):
         statement = (
             sa.select(
                 *(newest.c[name] for name in _TICK),
-                *(state.label("state"), job.started_at, job.finished_at),
+                *(shown(job).label("state"), job.started_at, job.finished_at),
                 sa.type_coerce(first, job.started_at.type).label("first"),
             )
             .outerjoin(self._job, job.id == newest.c.job_id)

@@ -15,6 +15,7 @@ from ...job import JobState
 from ..awaiting import Promotion
 from ..chunks import chunked
 from ..notification import Notification, Topic
+from ..transitions import Event, values
 from ..types import now
 from .table import RecurringTable
 
@@ -73,17 +74,14 @@ class Overlaps(RecurringTable):
         if waiting:
             connection.execute(
                 sa.update(self._job)
-                .where(
-                    job.id.in_(waiting),
-                    job.state.in_([JobState.ENQUEUED.value, JobState.AWAITING.value]),
-                )
-                .values(state=JobState.DELETED.value, finished_at=now())
+                .where(job.id.in_(waiting), Event.REPLACED.leaves(job.state))
+                .values(values(Event.REPLACED.columns, now=self._database.driver.now))
             )
         # A worker may have taken one of them since they were read.
         asked = connection.execute(
             sa.update(self._job)
-            .where(job.id.in_(running + waiting), job.state == JobState.PROCESSING.value)
-            .values(cancel_requested=True)
+            .where(job.id.in_(running + waiting), Event.ASKED_TO_STOP.leaves(job.state))
+            .values(values(Event.ASKED_TO_STOP.columns))
         ).rowcount
         if asked:
             self._database.driver.notify(connection, Notification(Topic.CANCEL))

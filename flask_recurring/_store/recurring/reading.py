@@ -11,8 +11,8 @@ from ..._recurring.options import JOB, OPTIONS
 from ..._recurring.recurring_job import RecurringJob
 from ...job import JobState
 from ..capped_count import CAP, CappedCount
+from ..states import shown
 from ..text import is_storable
-from ..types import now
 from .table import RecurringTable, decoded, overrides_of
 
 
@@ -50,9 +50,7 @@ class Reading(RecurringTable):
         job = self._job.c
         return sa.select(
             self._row,
-            sa.case(
-                ((job.state == "Enqueued") & (job.run_at > now()), "Scheduled"), else_=job.state
-            ).label("last_job_state"),
+            shown(job).label("last_job_state"),
             job.created_at.label("last_job_at"),
         ).outerjoin(self._job, job.id == self._row.c.last_job_id)
 

@@ -28,13 +28,14 @@ import sqlalchemy as sa
 
 from ..._random import rng
 from ..claim import LOST_LIMIT, Claimed, Lane, LaneDiscovery
-from ..completion import Failure, Outcome, Success, state_after
+from ..completion import Failure, Success
 from ..keys import claimed_keys
 from ..notification import Notification, Topic
 from ..records import Accepted, ConsoleRow, NewJob, Tally, TickWrite
 from ..schema import Tables
 from ..spool import Chunk
-from ..types import from_microseconds, to_microseconds
+from ..transitions import Event
+from ..types import SQLITE_NOW, from_microseconds, to_microseconds
 from .liveness import LockFile, unlocked
 from .statements import Statements
 
@@ -56,6 +57,7 @@ class SQLite:
     """See ``Driver``."""
 
     name = "sqlite"
+    now = SQLITE_NOW
 
     def __init__(self, tables: Tables) -> None:
         self._sql = Statements(tables)
@@ -229,11 +231,12 @@ class SQLite:
         if fresh is None:
             return None
         start = now if tick.start is None else to_microseconds(tick.start)
-        state = "Awaiting" if tick.awaiting else "Enqueued"
+        event = Event.AWAITED if tick.awaiting else Event.ENQUEUED
         job = driver.execute(
             self._sql.insert_run,
             (
-                *(tick.task, tick.arguments, tick.queue, tick.priority, state, start, now),
+                *(tick.task, tick.arguments, tick.queue, tick.priority),
+                *(event.target.value, start, now),
                 *(tick.recurring_id, due, tick.options),
             ),
         )
@@ -291,7 +294,7 @@ class SQLite:
     ) -> list[Claimed]:
         taken: list[Claimed] = []
         for chunk in _chunks(ids):
-            driver.execute(self._sql.take(len(chunk)), (now, server_id, server_id, *chunk))
+            driver.execute(self._sql.take(len(chunk)), (now, server_id, *chunk))
             (rows,) = driver.execute(self._sql.taken(len(chunk)), chunk).fetchone()
             taken += [
                 Claimed._make(
@@ -313,7 +316,7 @@ class SQLite:
     def release(self, connection: sa.Connection, jobs: Sequence[tuple[int, int]]) -> int:
         with self.transaction(connection):
             now = _now()
-            given = [(now, *job) for job in jobs]
+            given = [{"now": now, "id": id, "claim": claim} for id, claim in jobs]
             return max(0, raw(connection).executemany(self._sql.release, given).rowcount)
 
     def complete(
@@ -357,16 +360,13 @@ class SQLite:
     def _fail(
         self, driver: sqlite3.Connection, run: Failure, now: int, began: int, ended: int
     ) -> bool:
-        waits = state_after(run) == "Enqueued"
+        event = run.event
         row = driver.execute(
-            self._sql.fail,
+            self._sql.fail[event],
             {
                 "id": run.id,
                 "claim": run.claim,
-                "state": state_after(run),
-                "run_at": None if run.retry_in is None else now + round(run.retry_in * 1e6),
-                "returned": int(run.outcome is Outcome.RELEASED),
-                "waits": waits,
+                "retry_at": None if run.retry_in is None else now + round(run.retry_in * 1e6),
                 "began": began,
                 "ended": ended,
                 "summary": run.summary,
@@ -375,7 +375,7 @@ class SQLite:
         if row is None:
             return False
         ran_on, state, run_at = row
-        retry_at = run_at if state == "Enqueued" and run.retry_in is not None else None
+        retry_at = run_at if event is Event.RETRIED and state == event.target else None
         driver.execute(
             self._sql.insert_attempt,
             (*run[:3], run.outcome.value, began, ended, ran_on, *run[7:10], retry_at),

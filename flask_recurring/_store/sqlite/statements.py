@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from ..records import NewJob
-from ..schema import WAITING, Tables
+from ..schema import Tables
+from ..states import WAITING
+from ..transitions import ENDS, Event, assignments
+
+CLAIMED = assignments(Event.CLAIMED.columns, now="?1", server="?2")
+SUCCEEDED = assignments(
+    Event.SUCCEEDED.columns, began="run.column3", ended="run.column4", result="run.column5"
+)
 
 
 class Statements:
@@ -19,7 +26,7 @@ class Statements:
         self.insert = f"""
             INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
                                recurring_id, due, key, options)
-            VALUES (?, ?, ?, ?, 'Enqueued', ?, ?, ?, ?, ?, ?)
+            VALUES (?, ?, ?, ?, {Event.ENQUEUED.state}, ?, ?, ?, ?, ?, ?)
             ON CONFLICT (key) WHERE key IS NOT NULL DO NOTHING
             RETURNING id, created_at, run_at"""
         # For jobs without keys and times, as ``Chunk.packed`` writes them.
@@ -30,7 +37,8 @@ class Statements:
             INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at,
                                recurring_id, options)
             SELECT {field["task"]}, {field["arguments"]}, {field["queue"]}, {field["priority"]},
-                   'Enqueued', ? + CAST(round({field["delay"]} * 1000000) AS INTEGER), ?,
+                   {Event.ENQUEUED.state},
+                   ? + CAST(round({field["delay"]} * 1000000) AS INTEGER), ?,
                    {field["recurring_id"]}, {field["options"]}
             FROM json_each(?)"""
         self.free_key = f"UPDATE {job} SET key = NULL WHERE key = ? AND finished_at IS NOT NULL"
@@ -55,25 +63,24 @@ class Statements:
             f"{lane} AND (queue, priority) > (?, ?) ORDER BY queue, priority, run_at LIMIT 1"
         )
         self.paused = f"SELECT name FROM {tables.name('queue')} WHERE paused_at IS NOT NULL"
-        mine = "WHERE id = ? AND claim = ? AND state = 'Processing'"
+        # These runs did not begin.
+        released = assignments(Event.RELEASED.unless_stopped, began="NULL", ended=":now")
         self.release = f"""
-            UPDATE {job}
-            SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE 'Enqueued' END,
-                finished_at = CASE WHEN cancel_requested THEN ? END,
-                server_id = NULL, started_at = NULL, attempt = attempt - 1
-            {mine}"""
-        waits = ":waits AND NOT cancel_requested"
-        self.fail = f"""
-            UPDATE {job}
-            SET state = CASE WHEN cancel_requested THEN 'Deleted' ELSE :state END,
-                run_at = coalesce(:run_at, run_at),
-                attempt = attempt - :returned,
-                started_at = CASE WHEN {waits} THEN NULL ELSE :began END,
-                finished_at = CASE WHEN {waits} THEN NULL ELSE :ended END,
-                error = CASE WHEN :returned THEN error ELSE :summary END,
-                server_id = NULL
-            WHERE id = :id AND claim = :claim AND state = 'Processing'
+            UPDATE {job} SET {released}
+            WHERE id = :id AND claim = :claim AND {Event.RELEASED.where}"""
+        known = {
+            "began": ":began",
+            "ended": ":ended",
+            "retry_at": ":retry_at",
+            "error": ":summary",
+        }
+        self.fail = {
+            event: f"""
+            UPDATE {job} SET {assignments(event.unless_stopped, **known)}
+            WHERE id = :id AND claim = :claim AND {event.where}
             RETURNING ran_on, state, run_at"""
+            for event in ENDS
+        }
         self.insert_attempt = f"""
             INSERT INTO {attempt} (job_id, claim, attempt, outcome, started_at, finished_at,
                                    server_id, error_type, message, traceback, retry_at)
@@ -103,8 +110,7 @@ class Statements:
         """Make so many jobs this server's."""
         return f"""
             UPDATE {self._job}
-            SET state = 'Processing', claim = claim + 1, attempt = attempt + 1,
-                started_at = ?, server_id = ?, ran_on = ?
+            SET {CLAIMED}
             WHERE id IN ({_repeated("?", count)})"""
 
     def taken(self, count: int) -> str:
@@ -119,11 +125,10 @@ class Statements:
         # Not as WITH … UPDATE, whose rows sqlite3 doesn't count. SQLite names the columns itself.
         return f"""
             UPDATE {self._job}
-            SET state = 'Succeeded', started_at = run.column3, finished_at = run.column4,
-                result = run.column5, error = NULL, server_id = NULL
+            SET {SUCCEEDED}
             FROM (VALUES {_repeated("(?, ?, ?, ?, ?)", count)}) AS run
             WHERE {self._job}.id = run.column1 AND {self._job}.claim = run.column2
-              AND state = 'Processing'"""
+              AND {Event.SUCCEEDED.where}"""
 
     def write_console(self, count: int) -> str:
         """Write so many console rows."""
