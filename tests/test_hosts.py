@@ -1,6 +1,6 @@
 """Several hosts on one database share its work, and take over what one of them leaves behind.
 
-``RECURRING_TEST_TICKS`` says for how many seconds they are watched; 20 by default.
+``RECURRING_TEST_TICKS`` says for how many seconds they are watched; 10 by default.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from tests.waiting import wait_for
 pytestmark = pytest.mark.processes
 
 ROOT = Path(__file__).parents[1]
-TICKS = int(os.environ.get("RECURRING_TEST_TICKS", "20"))
+TICKS = int(os.environ.get("RECURRING_TEST_TICKS", "10"))
 
 FLASK = (sys.executable, "-m", "flask", "--app", "tests.apps.served", "run", "--port", "{port}")
 GUNICORN = (

@@ -17,6 +17,8 @@ from tests.postgres_programs import PostgresUnavailable, Source, wanted_sources
 from tests.processes import Spawn
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.processes
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root must run PostgreSQL as another")
 
 
