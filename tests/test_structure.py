@@ -107,3 +107,46 @@ def test_states_are_named_in_one_place() -> None:
         and STATE.search(node.value)
     ]
     assert not wrong
+
+
+def _drawn() -> Iterator[str]:
+    """The paths of the tree in docs/design.md: its files, and its folders with a slash."""
+    text = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
+    tree = text.partition("## Where things live")[2].partition("```text\n")[2].partition("```")[0]
+    above: list[str] = []
+    for line in tree.splitlines():
+        name = line.split()[0]
+        depth = (len(line) - len(line.lstrip())) // 2
+        above[depth:] = [name]
+        yield "".join(above)
+
+
+def test_the_design_draws_the_tree() -> None:
+    paths = [path.relative_to(ROOT) for path in MODULES.values()]
+    real = {f"{path.parent.as_posix()}/" for path in paths}
+    real |= {path.as_posix() for path in paths if path.name != "__init__.py"}
+    drawn = [*_drawn()]
+    missing, gone = real.difference(drawn), set(drawn).difference(real)
+    assert not missing, f"docs/design.md, Where things live: add lines for {sorted(missing)}"
+    assert not gone, f"docs/design.md, Where things live: remove the lines of {sorted(gone)}"
+    assert len(drawn) == len(real), "docs/design.md, Where things live: a file has two lines"
+
+
+LONGEST = 300
+"""Lines that a file may have."""
+
+LONGER = {
+    "flask_recurring._arguments.signature",
+    "flask_recurring._server.server",
+    "flask_recurring._store.postgresql.driver",
+    "flask_recurring._store.sqlite.driver",
+}
+"""Modules that may have more."""
+
+
+def test_files_are_short() -> None:
+    lines = {
+        name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()
+    }
+    long = {name: count for name, count in lines.items() if count > LONGEST}
+    assert not long.keys() - LONGER, f"{long}: find the second noun"
