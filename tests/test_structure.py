@@ -137,7 +137,6 @@ LONGEST = 300
 
 LONGER = {
     "flask_recurring._arguments.signature",
-    "flask_recurring._server.server",
     "flask_recurring._store.postgresql.driver",
     "flask_recurring._store.sqlite.driver",
 }

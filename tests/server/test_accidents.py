@@ -375,7 +375,7 @@ def test_job_whose_thread_died_at_its_end_has_failed(
 
     app = apps.make(scheduler, sqlite_url, workers=1)
     server = apps.start(app)
-    completer = server._completer
+    completer = server._components.completer
     take, strikes = completer.fail, [Struck(), Struck()]
 
     def strikes_twice(run: Any) -> None:

@@ -77,7 +77,7 @@ def test_no_more_is_taken_while_the_ends_of_many_jobs_are_not_written(
 
     monkeypatch.setattr(driver, "complete", held_complete)
     server = apps.start(app)
-    buffer = server._buffer
+    buffer = server._components.buffer
     try:
         wait_for(lambda: not buffer.busy and buffer.held and buffer.room() == 0)
         assert UNWRITTEN < len(buffer.held) <= UNWRITTEN + MOST + buffer.threads

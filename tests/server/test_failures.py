@@ -206,7 +206,7 @@ def test_console_that_could_not_be_written_comes_later(
 
 def _idle(app: Flask) -> bool:
     server = binding_of(app).server
-    return server is not None and not server._buffer.busy
+    return server is not None and not server._components.buffer.busy
 
 
 def test_recurring_job_goes_on_after_a_restart(

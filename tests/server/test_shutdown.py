@@ -13,7 +13,7 @@ import pytest
 from flask import Flask
 
 from flask_recurring import JobCancelled, JobContext, JobState, Scheduler
-from flask_recurring._server import server
+from flask_recurring._server import shutdown
 from tests.applications import (
     Applications,
     binding_of,
@@ -201,7 +201,7 @@ def test_run_that_never_looked_and_came_to_its_end_has_succeeded(
     job = work.enqueue()
     wait_for_job(app, job, JobState.PROCESSING)
     stopping = in_background(lambda: one.stop(0.0, last_word=20.0))
-    (run,) = one._buffer.runs()
+    (run,) = one._components.buffer.runs()
     wait_for(lambda: run.context.stop_reason is not None)
 
     asked.set()
@@ -379,7 +379,7 @@ def test_failure_during_the_grace_is_written_with_its_retry(
 def test_stop_ends_also_while_the_database_is_down(
     apps: Applications, private_postgres: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "CLOSING", 1.0)
+    monkeypatch.setattr(shutdown, "CLOSING", 1.0)
     scheduler = Scheduler()
     go_on = threading.Event()
 
