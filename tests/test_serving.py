@@ -420,7 +420,7 @@ def hurried(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, S
 def test_second_signal_hurries(hurried: Mapping[str, Service], name: str) -> None:
     service = hurried[name]
     # A job that is not taken shows that the stop has begun.
-    waiting = wait_for(lambda: _not_taken(service), timeout=10)
+    waiting = wait_for(lambda: _not_taken(service), timeout=20)
     assert waiting is not None
     assert service.process.exit_code is None
 
@@ -439,6 +439,19 @@ def _not_taken(service: Service) -> Job | None:
     except AssertionError:
         return job
     return None
+
+
+def test_worker_hears_a_signal_that_interrupts_no_wait(tmp_path: Path) -> None:
+    """Such as one that comes just before its main thread begins to wait."""
+    name = "flask recurring worker"
+    with ExitStack() as stack, Applications(tmp_path) as apps:
+        service = start(stack, apps, tmp_path, name, WAYS[name])
+        service.wait_for_servers()
+
+        job = service.enqueue("end it")
+
+        assert service.process.wait(timeout=20) == 0
+        assert job_of(service.app, job).state is JobState.SUCCEEDED
 
 
 # -- that it runs nowhere else

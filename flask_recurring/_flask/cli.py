@@ -65,8 +65,9 @@ def worker() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, ask)
     click.echo(f"Server {server.name} is starting. Stop it with Ctrl-C.")
-    while not _asked(signals, 3600.0):
-        # A wait without an end would not let the signal's handler run on every platform.
+    while not _asked(signals, 0.5):
+        # A signal's handler runs between two waits if the signal came just before a wait, or to
+        # another thread, and so did not interrupt it.
         pass
     click.echo("Stopping: runs may come to their end. Once more to give them back at once.")
     stopping = threading.Thread(target=binding.stop_server, name="recurring-stop", daemon=True)
@@ -77,7 +78,7 @@ def worker() -> None:
 
 
 def _asked(signals: SimpleQueue[int], timeout: float) -> bool:
-    """Whether a signal came within so many seconds."""
+    """True if a signal came within so many seconds."""
     try:
         signals.get(timeout=timeout)
     except Empty:
