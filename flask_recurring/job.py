@@ -64,9 +64,9 @@ class Job:
     server: str | None
     """Name of the server that runs the job, or ran it last."""
     cancel_requested: bool
-    """Whether the running job was asked to stop."""
+    """True if the running job was asked to stop."""
     new: bool = field(default=False, compare=False)
-    """Whether the call that returned it has made it. Not so if there was a job with the same key
+    """True if the call that returned it has made it. False if there was a job with the same key
     already, and for a job that was read."""
 
 

@@ -136,7 +136,6 @@ LONGEST = 300
 """Lines that a file may have."""
 
 LONGER = {
-    "flask_recurring._arguments.signature",
     "flask_recurring._store.postgresql.driver",
     "flask_recurring._store.sqlite.driver",
 }

@@ -31,7 +31,7 @@ class Layout:
     before_context: tuple[Any, ...] | None
     """For a context that takes no keyword: the defaults of the parameters before it."""
     callable_empty: bool
-    """Whether a call without arguments fits."""
+    """True if a call without arguments fits."""
 
 
 def resolve(function: Callable[..., Any], context_type: type | None, task: str) -> Layout:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
 from ..errors import ArgumentError, ConfigurationError
 from .layout import Layout, name_of, resolve
 from .parameter import ENCODER, Parameter, UnresolvedAnnotation
+from .plan import Plan, plan_of
 
 NO_ARGUMENTS = "[[],{}]"
 """What the call without arguments is kept as."""
@@ -31,13 +32,6 @@ _RAW: msgspec.json.Decoder[tuple[list[msgspec.Raw], dict[str, msgspec.Raw]]]
 _RAW = msgspec.json.Decoder(tuple[list[msgspec.Raw], dict[str, msgspec.Raw]])
 _VALUES: msgspec.json.Decoder[tuple[list[Any], dict[str, Any]]]
 _VALUES = msgspec.json.Decoder(tuple[list[Any], dict[str, Any]])
-
-
-class _Plan(NamedTuple):
-    """Which parameter takes which value, for every call of one shape."""
-
-    positional: tuple[Parameter, ...]
-    keyword: tuple[tuple[str, Parameter], ...]
 
 
 class Signature:
@@ -64,7 +58,7 @@ class Signature:
         self.context_type = context_type
         self.name = name or name_of(function)
         self._resolved: Layout | None = None
-        self._plans: dict[tuple[object, ...], _Plan] = {}
+        self._plans: dict[tuple[object, ...], Plan] = {}
 
     @property
     def context_parameter(self) -> str | None:
@@ -165,7 +159,7 @@ class Signature:
         return [*args[:position], context, *args[position:]], kwargs
 
     def has_context(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
-        """Whether a plain call of the function brings its own context.
+        """True if a plain call of the function brings its own context.
 
         It does if it names it, or has an instance of the context's class (or of a stand-in that
         says it is one) in its place, or has more values than the other parameters can take.
@@ -188,66 +182,15 @@ class Signature:
             layout = self._resolved = resolve(self.function, self.context_type, self.name)
         return layout
 
-    def _plan(self, count: int, names: Iterable[str]) -> _Plan:
+    def _plan(self, count: int, names: Iterable[str]) -> Plan:
         shape = (count, *names)
         plan = self._plans.get(shape)
         if plan is None:
-            plan = self._new_plan(count, names)
+            plan = plan_of(self._layout, self.name, count, names)
             if len(self._plans) >= _MOST_PLANS:
                 self._plans.clear()
             self._plans[shape] = plan
         return plan
-
-    def _new_plan(self, count: int, names: Iterable[str]) -> _Plan:
-        """Bind a shape to the parameters.
-
-        :raises ArgumentError: a value too many, an unknown name, a value given twice or missing.
-        """
-        layout = self._layout
-        known = len(layout.positional)
-        positional = layout.positional[:count]
-        if count > known:
-            if layout.rest is None:
-                takes = ", ".join(parameter.name for parameter in layout.positional)
-                raise ArgumentError(
-                    f"{self.name}() takes {known} positional argument{'s' * (known != 1)}"
-                    f"{f' ({takes})' * (known > 0)}, but {count} were given"
-                )
-            positional += (layout.rest,) * (count - known)
-        taken = {parameter.name for parameter in positional}
-        keyword: list[tuple[str, Parameter]] = []
-        for name in names:
-            parameter = layout.by_keyword.get(name)
-            if parameter is None:
-                parameter = self._other(name)
-            elif name in taken:
-                raise ArgumentError(f"{self.name}() got several values for parameter {name!r}")
-            keyword.append((name, parameter))
-        given = taken.union(parameter.name for _, parameter in keyword)
-        missing = [
-            repr(parameter.name)
-            for parameter in (*layout.positional, *layout.by_keyword.values())
-            if parameter.required and parameter.name not in given
-        ]
-        if missing:
-            listed = ", ".join(dict.fromkeys(missing))
-            raise ArgumentError(f"{self.name}() misses a value for parameter {listed}")
-        return _Plan(positional, tuple(keyword))
-
-    def _other(self, name: str) -> Parameter:
-        layout = self._layout
-        if name == layout.context:
-            raise ArgumentError(
-                f"{self.name}() got a value for parameter {name!r}, which is filled in with the "
-                "context at each run; leave it out"
-            )
-        if layout.others is None:
-            takes = ", ".join(layout.by_keyword) or "none"
-            raise ArgumentError(
-                f"{self.name}() has no parameter {name!r} that takes a keyword; those it has: "
-                f"{takes}"
-            )
-        return layout.others
 
     def _refuse_surrogate(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> typing.NoReturn:
         """Find the string that is no text; called once encoding them all has failed."""

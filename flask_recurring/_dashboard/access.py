@@ -115,7 +115,7 @@ def identity(request: Request) -> str | None:
 
 
 def same_origin(request: Request) -> bool:
-    """Whether a request with an unsafe method comes from a page of this very origin.
+    """True if a request with an unsafe method comes from a page of this very origin.
 
     What the browser says in ``Sec-Fetch-Site`` counts; only ``same-origin`` will do, as other
     subdomains need not be ours. Browsers send it to https and local addresses only, so elsewhere

@@ -55,7 +55,7 @@ class Panel:
     last: int
     """Sequence number of the newest row that is here; the tail goes on from it."""
     live: bool
-    """Whether more may come: the run goes on, or not all lines are here yet."""
+    """True if more may come: the run goes on, or not all lines are here yet."""
 
 
 def shown_claim(job: Job, claims: list[int], asked: int | None) -> int:

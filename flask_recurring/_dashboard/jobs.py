@@ -50,7 +50,7 @@ class Filter:
 
     @property
     def narrowed(self) -> bool:
-        """Whether anything but the state is asked for."""
+        """True if more than the state is asked for."""
         return bool(self.queue or self.task or self.recurring_id)
 
     def query(self, **changes: Any) -> dict[str, Any]:

@@ -38,7 +38,7 @@ htmx = HTMX()
 
 
 def wants_fragment() -> bool:
-    """Whether htmx asks for a part of the page, and not the browser for the whole."""
+    """True if htmx asks for a part of the page, False if the browser asks for all of it."""
     return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
 
 

@@ -44,7 +44,8 @@ def decision() -> Decision:
 
 def hooks() -> tuple[Hook, ...]:
     """All that decide about the dashboard: the settings' and the scheduler's."""
-    return current_binding().authorization
+    binding = current_binding()
+    return (*binding.settings.dashboard_authorization, *binding.registry.hooks)
 
 
 def granted() -> Access:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
 from flask import Flask, current_app
 
 from .._run.context import JobContext
 from .._run.middleware import CallNext
 from .._server import Server, ServerConfig, Workload
-from .._server.cleaner import Retention
 from .._server.declarations import Declarations
 from .._store import (
     Database,
@@ -21,15 +19,14 @@ from .._store import (
     Recurring,
     Store,
     begin_at_savepoints,
-    create_engine,
     in_memory,
 )
 from ..errors import ConfigurationError
 from ..job import Job
 from ..version import VERSION
+from .engine import engine_of
 from .registry import Registry
 from .settings import Settings
-from .settings.database_url import normalise
 
 if TYPE_CHECKING:
     from flask_sqlalchemy import SQLAlchemy
@@ -69,11 +66,6 @@ class Binding:
                 for engine in getattr(app.extensions["sqlalchemy"], "engines", {}).values():
                     begin_at_savepoints(engine)
 
-    @property
-    def authorization(self) -> tuple[Callable[..., Any], ...]:
-        """All hooks that decide about the dashboard: the settings' and the scheduler's."""
-        return (*self.settings.dashboard_authorization, *self.registry.hooks)
-
     # -- the store
 
     @property
@@ -95,53 +87,12 @@ class Binding:
         settings = self.settings
         return Store(
             Database(
-                self._engine(),
+                engine_of(self.app, settings, self._db),
                 schema=settings.schema,
                 bind_key=None if settings.database_url else settings.bind_key,
                 statement_timeout=settings.statement_timeout,
             )
         )
-
-    def _engine(self) -> sa.Engine:
-        settings = self.settings
-        if settings.connection_factory is not None:
-            return create_engine("postgresql+psycopg://", factory=settings.connection_factory)
-        if settings.database_url is not None:
-            return self._own_engine(settings.database_url)
-        db = self._db or self.app.extensions.get("sqlalchemy")
-        if db is not None:
-            return self._shared_engine(cast("SQLAlchemy", db))
-        if settings.bind_key is not None:
-            raise ConfigurationError(
-                f"RECURRING_BIND_KEY is {settings.bind_key!r}, but Flask-SQLAlchemy is not set up "
-                "on this application: call db.init_app(app), or set RECURRING_DATABASE_URL"
-            )
-        os.makedirs(self.app.instance_path, exist_ok=True)
-        file = os.path.join(self.app.instance_path, "recurring.sqlite3")
-        return self._own_engine(sa.URL.create("sqlite", database=file))
-
-    def _own_engine(self, url: str | sa.URL) -> sa.Engine:
-        return create_engine(url, connect_timeout=self.settings.connect_timeout)
-
-    def _shared_engine(self, db: SQLAlchemy) -> sa.Engine:
-        if "sqlalchemy" not in self.app.extensions:
-            raise ConfigurationError(
-                "the scheduler was given a Flask-SQLAlchemy object that is not set up on this "
-                "application: call db.init_app(app)"
-            )
-        with self.app.app_context():
-            engines = db.engines
-        key = self.settings.bind_key
-        if key not in engines:
-            raise ConfigurationError(
-                f"RECURRING_BIND_KEY is {key!r}, which is no key of SQLALCHEMY_BINDS; there are "
-                f"{', '.join(sorted(repr(name) for name in engines))}"
-            )
-        engine = engines[key]
-        if engine.dialect.name == "postgresql" and engine.dialect.driver != "psycopg":
-            # The same database by the driver that this package speaks.
-            return self._own_engine(normalise(engine.url))
-        return engine
 
     # -- writing jobs
 
@@ -238,14 +189,7 @@ class Binding:
             server_timeout=settings.server_timeout,
             console_max_lines=settings.console_max_lines,
             console_max_bytes=settings.console_max_bytes,
-            retention=Retention(
-                succeeded=settings.retention_succeeded,
-                failed=settings.retention_failed,
-                deleted=settings.retention_deleted,
-                statistics=settings.retention_statistics,
-                ticks=settings.retention_ticks,
-                audit=settings.retention_audit,
-            ),
+            retention=settings.retention,
         )
 
     def before_fork(self) -> None:

@@ -78,7 +78,7 @@ def worker() -> None:
 
 
 def _asked(signals: SimpleQueue[int], timeout: float) -> bool:
-    """True if a signal came within so many seconds."""
+    """Wait for a signal. True if one came within so many seconds."""
     try:
         signals.get(timeout=timeout)
     except Empty:

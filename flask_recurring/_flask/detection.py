@@ -67,14 +67,14 @@ Caller = tuple[str, str]
 
 
 def serves() -> bool:
-    """Whether this process serves the applications that it has, and has made them."""
+    """True if this process serves, and its applications are made."""
     if uwsgi.module() is not None:
         return uwsgi.serves()
     return any(_in_loop(set(places)) for places in _stacks())
 
 
 def forks_workers() -> bool:
-    """Whether the application is being made in a process that will fork those that serve it."""
+    """True if the application is being made in a process that will fork those that serve it."""
     if uwsgi.module() is not None:
         return uwsgi.forks_workers()
     places = set(_places(sys._getframe()))
@@ -85,13 +85,13 @@ def forks_workers() -> bool:
 
 
 def patched() -> bool:
-    """Whether gevent has put greenlets in the place of threads."""
+    """True if gevent has put greenlets in the place of threads."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and bool(monkey.is_module_patched("threading"))
 
 
 def brought_by_server(environ: Mapping[str, Any]) -> bool:
-    """Whether a server brought the present request, and no test client."""
+    """True if a web server brought the present request, False for a test client."""
     return (
         "SERVER_SOFTWARE" in environ
         or any(key.startswith(BROUGHT) for key in environ)
@@ -100,7 +100,7 @@ def brought_by_server(environ: Mapping[str, Any]) -> bool:
 
 
 def accepts_connections() -> bool:
-    """Whether this process listens on a network port, and not for children that do the serving."""
+    """True if this process listens on a network port, and not for children that serve."""
     if any(not SUPERVISORS.isdisjoint(places) for places in _stacks()):
         return False
     # By type(), since isinstance() may wake what pretends to be something else.

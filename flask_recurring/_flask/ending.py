@@ -24,7 +24,7 @@ class Servers(Protocol):
 
     @property
     def begun(self) -> bool:
-        """Whether there is one."""
+        """True if one of them was started."""
 
     def stop(self) -> None:
         """Stop them in order."""
@@ -69,8 +69,10 @@ class Ending:
 
 
 def _ends_by_the_signal(handler: object) -> bool:
-    """Whether it is the handler of a web server that, when it has shut down, ends the process by
-    the signal once more, so that nothing comes after it. All others end in order."""
+    """True for the handler of a web server that shuts down and then sends itself the signal again.
+
+    That ends the process at once, and nothing runs afterwards. All other web servers end in order.
+    """
     return type(getattr(handler, "__self__", None)).__module__ == "uvicorn.server"
 
 

@@ -71,14 +71,14 @@ class Serving:
 
     @property
     def awaited(self) -> bool:
-        """Whether it is still to be looked whether the process serves."""
+        """True while nobody knows yet if the process serves the application."""
         if self._begun or self.binding.server is not None or self.binding.app.testing:
             return False
         return time.monotonic() < self._watched_until
 
     @property
     def missed(self) -> bool:
-        """Whether it was looked in vain."""
+        """True if the process was not seen to serve the application."""
         return not (self._begun or self.binding.server is not None or self.binding.app.testing)
 
     def _on_request(self) -> None:
@@ -131,7 +131,7 @@ class Watcher:
         self._servings: weakref.WeakSet[Serving] = weakref.WeakSet()
         self._thread: threading.Thread | None = None
         self._patched = False
-        """Whether the thread is one of gevent's."""
+        """True if the thread was started when gevent had patched."""
         self._lock = threading.Lock()
 
     def add(self, serving: Serving) -> None:
@@ -147,7 +147,7 @@ class Watcher:
 
     @property
     def begun(self) -> bool:
-        """Whether one of them has begun."""
+        """True if one of them has begun."""
         return any(serving.begun for serving in self.all())
 
     def stop(self) -> None:
@@ -188,7 +188,7 @@ class Watcher:
             logger.warning(UNKNOWN)
 
     def _look(self) -> bool:
-        """Look once; whether to look again."""
+        """Look once. True if another look is needed."""
         awaited = [serving for serving in self.all() if serving.awaited]
         if awaited and detection.patched() and not self._patched:
             logger.error(PATCHED_LATE)

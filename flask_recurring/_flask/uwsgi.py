@@ -19,12 +19,12 @@ def module() -> Any:
 
 
 def forks_workers() -> bool:
-    """Whether this process is not one of the workers, or not yet."""
+    """True if this process is not a worker, or not yet."""
     return bool(module().worker_id() == 0)
 
 
 def serves() -> bool:
-    """Whether this process is a worker that waits for requests."""
+    """True if this process is a worker that waits for requests."""
     if forks_workers():
         return False
     # While a worker makes the application its main thread runs Python, and later only in requests.
@@ -35,7 +35,7 @@ def serves() -> bool:
 
 
 def has_threads() -> bool:
-    """Whether threads run beside requests: older versions let them do so only on demand."""
+    """True if threads run beside requests. Older versions of uWSGI allow that only on demand."""
     return bool(module().has_threads)
 
 

@@ -98,7 +98,7 @@ class CronExpression:
         return moments
 
     def fires(self) -> bool:
-        """Whether it ever fires. ``0 0 31 2 *``, the 31st of February, is right but never does."""
+        """True if it ever fires. ``0 0 31 2 *``, the 31st of February, is right but never does."""
         return self._matcher.fires
 
     def describe(self) -> str:

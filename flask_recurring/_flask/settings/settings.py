@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Self
 
+from ..._server.cleaner import Retention
 from ...errors import ConfigurationError
 from . import setting
 
@@ -61,7 +62,7 @@ class Settings:
     """Seconds after which a statement of the server's own is given up. Jobs' own are free."""
 
     worker_enabled: bool = field(default=True, metadata={"read": setting.flag})
-    """Whether the processes that serve the app also run jobs."""
+    """True: the processes that serve the app also run jobs."""
 
     workers: int = field(
         default_factory=default_workers, metadata={"read": setting.whole(1, 1_000)}
@@ -129,7 +130,7 @@ class Settings:
     """How long the record of what was done in the dashboard is kept. None: for ever."""
 
     dashboard_enabled: bool = field(default=True, metadata={"read": setting.flag})
-    """Whether the app has the dashboard's pages."""
+    """True: the app has the dashboard's pages."""
 
     dashboard_url_prefix: str = field(default="/hangfire", metadata={"read": setting.url_prefix})
     """The path under which the dashboard stands."""
@@ -151,6 +152,18 @@ class Settings:
 
     dashboard_page_size: int = field(default=50, metadata={"read": setting.whole(1, 1_000)})
     """Rows on a page of the dashboard's lists."""
+
+    @property
+    def retention(self) -> Retention:
+        """How long each kind of thing is kept."""
+        return Retention(
+            succeeded=self.retention_succeeded,
+            failed=self.retention_failed,
+            deleted=self.retention_deleted,
+            statistics=self.retention_statistics,
+            ticks=self.retention_ticks,
+            audit=self.retention_audit,
+        )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
