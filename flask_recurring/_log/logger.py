@@ -14,20 +14,26 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from traceback import format_exception
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from .printable import on_one_line, printable
 
 NAME = "flask_recurring"
 
 
-class Log:
-    """A logger that never raises, and whose lines are one line each.
+class Details(TypedDict, total=False):
+    """What a line may have besides its text."""
 
-    :param exc_info: comes along with its traceback.
-    :param traceback: the text of that, if it is there already.
-    :param extra: fields that the record gets besides.
-    """
+    exc_info: BaseException | None
+    """An error, whose traceback follows the line."""
+    traceback: str | None
+    """The text of that, if it is there already."""
+    extra: Mapping[str, object] | None
+    """More fields of the record."""
+
+
+class Log:
+    """A logger that never raises, and whose lines are one line each."""
 
     def __init__(self, name: str = NAME) -> None:
         self._logger = logging.getLogger(name)
@@ -51,56 +57,34 @@ class Log:
             with suppress(OSError, ValueError):  # closed, or none
                 print(message % tuple(map(_plain, args)), file=sys.stderr, flush=True)
 
-    def warning(
-        self,
-        message: str,
-        *args: object,
-        exc_info: BaseException | None = None,
-        traceback: str | None = None,
-        extra: Mapping[str, object] | None = None,
-    ) -> None:
+    def warning(self, message: str, *args: object, **details: Unpack[Details]) -> None:
         """Say what somebody may want to look at."""
-        self._say(logging.WARNING, message, args, exc_info, traceback, extra)
+        self._say(logging.WARNING, message, args, **details)
 
-    def error(
-        self,
-        message: str,
-        *args: object,
-        exc_info: BaseException | None = None,
-        traceback: str | None = None,
-        extra: Mapping[str, object] | None = None,
-    ) -> None:
+    def error(self, message: str, *args: object, **details: Unpack[Details]) -> None:
         """Say what somebody has to look at."""
-        self._say(logging.ERROR, message, args, exc_info, traceback, extra)
+        self._say(logging.ERROR, message, args, **details)
 
-    def log(
-        self,
-        level: int,
-        message: str,
-        *args: object,
-        exc_info: BaseException | None = None,
-        traceback: str | None = None,
-        extra: Mapping[str, object] | None = None,
-    ) -> None:
+    def log(self, level: int, message: str, *args: object, **details: Unpack[Details]) -> None:
         """Say something at a level that is known only now."""
-        self._say(level, message, args, exc_info, traceback, extra)
+        self._say(level, message, args, **details)
 
     def _say(
         self,
         level: int,
         message: str,
         args: tuple[object, ...],
-        error: BaseException | None = None,
+        exc_info: BaseException | None = None,
         traceback: str | None = None,
         extra: Mapping[str, object] | None = None,
     ) -> None:
         try:
             if self._logger.isEnabledFor(level):
                 plain = tuple(map(_plain, args))
-                record = self._record(level, message, plain, error, extra)
-                if error is not None:
+                record = self._record(level, message, plain, exc_info, extra)
+                if exc_info is not None:
                     # What formatters would make of it themselves; if it is there, they take it.
-                    record.exc_text = printable(traceback or _trace(error)).rstrip("\n")
+                    record.exc_text = printable(traceback or _trace(exc_info)).rstrip("\n")
                 self._logger.handle(record)
         except BaseException as broken:
             _write_instead(message, args, broken)

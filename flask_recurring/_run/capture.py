@@ -68,7 +68,7 @@ def _capturing_too(
 
 
 def _for_consoles_alone(logger: logging.Logger, record: logging.LogRecord) -> bool:
-    """Whether the record is here only because the root logger's level was lowered."""
+    """True if the record is here only because the root logger's level was lowered."""
     if record.levelno >= logging.WARNING or logging.root.level is not LOWERED:
         return False
     while logger.parent is not None:
@@ -79,7 +79,7 @@ def _for_consoles_alone(logger: logging.Logger, record: logging.LogRecord) -> bo
 
 
 def _reaches_root(logger: logging.Logger) -> bool:
-    """Whether its records are handed up to the root logger's handlers."""
+    """True if its records are handed up to the root logger's handlers."""
     while logger.parent is not None:
         if not logger.propagate:
             return False

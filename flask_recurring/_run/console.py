@@ -66,12 +66,11 @@ class _Row:
 class Console:
     """What one run writes. Safe between threads, and for finalizers.
 
-    The garbage collector may call a finalizer at any moment, and that may log: in the middle of a
+    The garbage collector may call a finalizer at any time, and that may log: in the middle of a
     line another one is written by the same thread. It waits until the first is done.
     """
 
     __slots__ = (
-        "_announced",
         "_bars",
         "_bytes_left",
         "_claim",
@@ -80,6 +79,7 @@ class Console:
         "_job_id",
         "_lines_left",
         "_lock",
+        "_notified",
         "_rows",
         "_seq",
         "_sink",
@@ -101,11 +101,11 @@ class Console:
         self._rows: list[_Row] = []
         self._bars: dict[int, ConsoleRow] = {}
         """By number: of a bar that moves again and again only the last value is written."""
-        self._announced = False
-        """Whether the sink knows that there is something to take."""
+        self._notified = False
+        """True if the sink knows that there is something to take."""
         self._lock = threading.RLock()
         self._working = False
-        """Whether the thread that has the lock is in the middle of something."""
+        """True while the thread that has the lock is in the middle of something."""
 
     def write(self, text: str, color: str | None = None, level: str | None = None) -> None:
         """Write one line, or a mark that says that the console is full."""
@@ -123,7 +123,7 @@ class Console:
         """Begin a progress bar at a value from 0 to 100; returns what sets its value."""
         color = checked(color)
         kept = storable(_plain(name), 200)
-        moment = time.monotonic()
+        now = time.monotonic()
         seq = None
 
         def put(value: float) -> None:
@@ -131,9 +131,9 @@ class Console:
                 return
             with self._at_work():
                 self._bars[seq] = ConsoleRow(
-                    self._job_id, self._claim, seq, moment, kept, color, None, value
+                    self._job_id, self._claim, seq, now, kept, color, None, value
                 )
-                self._announce()
+                self._notify()
 
         with self._at_work():
             # A bar is a row like a line: they, too, are counted.
@@ -151,7 +151,7 @@ class Console:
         """What was written since this was last called, in its order."""
         with self._at_work():
             rows, bars = self._rows, self._bars
-            self._rows, self._bars, self._announced = [], {}, False
+            self._rows, self._bars, self._notified = [], {}, False
             entries = [
                 lines_row(self._job_id, self._claim, row.seq, row.lines)
                 for row in rows
@@ -180,14 +180,14 @@ class Console:
                 while self._given:
                     self._line(*self._given.popleft())
                 if self._seq > first:
-                    self._announce(much=self._seq // MUCH > first // MUCH)
+                    self._notify(much=self._seq // MUCH > first // MUCH)
         finally:
             self._working = False
 
-    def _announce(self, *, much: bool = False) -> None:
-        # Under the lock: whoever comes next may rely on it that the sink was told.
-        if much or not self._announced:
-            self._announced = True
+    def _notify(self, *, much: bool = False) -> None:
+        # Under the lock: whoever comes next may rely on it that the sink was notified.
+        if much or not self._notified:
+            self._notified = True
             self._sink.wrote(self, much=much)
 
     def _line(self, text: str, color: str | None, level: str | None) -> None:
@@ -212,7 +212,7 @@ class Console:
         if not self._full:
             self._full, self._lines_left = True, 0
             self._add(CUT, "yellow", None)
-            self._announce()
+            self._notify()
 
     def _add(self, text: str, color: str | None, level: str | None) -> None:
         self._seq += 1

@@ -107,10 +107,10 @@ class JobContext:
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop: deleted, past its time limit, or its server stops.
+        """True if the run was asked to stop: deleted, past its time limit, or its server stops.
 
-        Stop soon when it says so. A run that was told because its server stops, and returns, was
-        cut short: it runs again elsewhere.
+        Stop soon when it is True. A run that noticed that its server stops, and returns, was cut
+        short: it runs again elsewhere.
         """
         return self._notice()
 
@@ -144,7 +144,7 @@ class JobContext:
         self._event().set()
 
     def _notice(self) -> bool:
-        """Whether the run was asked to stop. From now on it knows."""
+        """True if the run was asked to stop. From now on it knows."""
         if self.stop_reason is None:
             return False
         self.stop_noticed = True

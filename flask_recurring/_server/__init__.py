@@ -2,12 +2,12 @@
 
 Its threads, each with a connection of its own where it needs one:
 
-* the **claimer** takes jobs in batches, no more than the free workers and a little stock;
+* the **claimer** takes jobs in batches, as many as there are idle workers, and a few more;
 * the **workers** run them;
 * the **completer** writes in batches how they ended, and their consoles, while the claimer is
   already at the next batch;
-* **heartbeat**, **control** and **maintenance** do what is done again and again, see ``control``;
-* the **listener** hears that there may be something to do;
+* **heartbeat**, **control** and **maintenance** perform periodic tasks, see ``periodic_loop``;
+* the **listener** receives notifications;
 * the **supervisor** starts the others, and cuts off a connection that does not answer.
 
 Knows no HTTP. Every loop survives every error of the database: it says so once, waits with

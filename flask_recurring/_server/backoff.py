@@ -14,7 +14,7 @@ LONGEST = 3.0
 
 
 class Backoff:
-    """Pauses that grow with each failure in a row, told once and taken back when it is over.
+    """Pauses that grow with each failure in a row, reported once and again when it is over.
 
     An outage is a line of the log. Whatever else it is, the line comes with its traceback, and
     again for each other kind of failure that follows in the same row.

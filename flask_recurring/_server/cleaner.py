@@ -1,7 +1,7 @@
 """Deletes what has been kept for long enough, in small steps.
 
-Each kind of thing is a duty of its own, which one server at a time does: one that fails keeps no
-other from being cleaned up.
+Each kind of thing is a periodic task of its own, which one server at a time performs. One that
+fails keeps no other from being cleaned up.
 """
 
 from __future__ import annotations
@@ -47,26 +47,26 @@ Step = Callable[[sa.Connection], bool]
 
 
 class Rounds:
-    """When the next round is. The same for all duties, so that they share one connection's time."""
+    """When the next round is: the same for all, so that the connection is opened once."""
 
     def __init__(self) -> None:
-        # Not all at once: servers that start together would all look at the same moment.
+        # Not all at once: servers that start together would all look at the same time.
         self._next = time.monotonic() + rng.uniform(1, INTERVAL / 4)
 
     def next(self) -> float:
-        """The moment, on the monotonic clock."""
+        """The time, on the monotonic clock."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + INTERVAL * rng.uniform(0.5, 1.0)
         return self._next
 
 
 class Cleaning:
-    """Cleans up one kind of thing. See ``control.Duty``."""
+    """Cleans up one kind of thing. See ``periodic_loop.PeriodicTask``."""
 
     def __init__(self, store: Store, rounds: Rounds, what: str, step: Step) -> None:
         self.name = f"Cleaning up {what}"
         self.next_at = rounds.next()
-        self._chores = store.maintenance_locks
+        self._locks = store.maintenance_locks
         self._rounds = rounds
         self._turn = f"clean {what}"
         self._step = step
@@ -76,7 +76,7 @@ class Cleaning:
     def perform(self, connection: sa.Connection) -> None:
         """Take a step, if it is this server's turn."""
         if not self._behind:
-            self._behind = self._chores.take_turn(connection, self._turn, INTERVAL)
+            self._behind = self._locks.take_turn(connection, self._turn, INTERVAL)
         if self._behind:
             before = time.monotonic()
             self._behind = self._step(connection)
@@ -89,7 +89,7 @@ class Cleaning:
 
 def cleanings(store: Store, retention: Retention) -> list[Cleaning]:
     """All that is to be cleaned up."""
-    steps: dict[str, Step] = {"strays": _Strays(store), "surplus runs": _Surplus(store)}
+    steps: dict[str, Step] = {"strays": _LeakedClaims(store), "surplus runs": _Surplus(store)}
     for state, age in (
         (JobState.SUCCEEDED, retention.succeeded),
         (JobState.FAILED, retention.failed),
@@ -119,16 +119,16 @@ class _Jobs:
         self._chunk = ChunkSize()
         # Where to go on, past runs that recurring jobs keep. From the start again now and then,
         # since one may keep fewer.
-        self._place = PurgeCursor()
+        self._cursor = PurgeCursor()
         self._anew_at = 0.0
 
     def __call__(self, connection: sa.Connection) -> bool:
         if time.monotonic() >= self._anew_at:
-            self._anew_at, self._place = time.monotonic() + ANEW, PurgeCursor()
+            self._anew_at, self._cursor = time.monotonic() + ANEW, PurgeCursor()
         return self._chunk.take(lambda rows: self._step(connection, rows))
 
     def _step(self, connection: sa.Connection, rows: int) -> bool:
-        return self._jobs.purge_chunk(connection, self._state, self._age, self._place, rows)[1]
+        return self._jobs.purge_chunk(connection, self._state, self._age, self._cursor, rows)[1]
 
 
 class _Surplus:
@@ -147,7 +147,7 @@ class _Surplus:
         return self._after is not None
 
 
-class _Strays:
+class _LeakedClaims:
     """Jobs of servers that have stopped: a claim crossed the end."""
 
     def __init__(self, store: Store) -> None:

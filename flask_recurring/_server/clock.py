@@ -21,7 +21,7 @@ class Clock:
         self._origin = now - timedelta(seconds=moment)
 
     def now(self) -> datetime | None:
-        """The database's time, None before it was heard of for the first time."""
+        """The database's time, None before the first answer."""
         if self._origin is None:
             return None
         return self._origin + timedelta(seconds=time.monotonic())

@@ -108,7 +108,7 @@ class Completer:
         # To set an event takes a lock, also when it is set.
         if not self._something.is_set():
             self._something.set()
-        # An empty inbox means that a worker has nothing to do: nobody is served by waiting.
+        # An empty work queue means that a worker has nothing to do: nobody is served by waiting.
         if (count >= ENOUGH or not self._buffer.work_queue) and not self._enough.is_set():
             self._enough.set()
 

@@ -17,8 +17,8 @@ from .connections import Connections
 from .declarations import Declarations
 from .heartbeat import Heartbeat
 from .listener import Listener
-from .maintenance_loop import MaintenanceLoop
 from .outcome import STOPPING
+from .periodic_loop import PeriodicLoop
 from .prefetch_buffer import PrefetchBuffer
 from .promoter import Promoter
 from .reconciler import Reconciler
@@ -69,7 +69,7 @@ class Components:
         self.reconciler = Reconciler(
             store, declarations, tasks=self._tasks, interval=config.heartbeat_interval
         )
-        self.maintenance = MaintenanceLoop(
+        self.maintenance = PeriodicLoop(
             connections.maintenance,
             [self.declaring, self.reconciler, *cleanings(store, config.retention)],
             patience=self.unhurried,
@@ -84,7 +84,7 @@ class Components:
             notify=self._notify_of_tick,
             promote=lambda: self.control.hasten(promoter),
         )
-        self.control = MaintenanceLoop(connections.control, [self._ticker, promoter])
+        self.control = PeriodicLoop(connections.control, [self._ticker, promoter])
 
         self.buffer = PrefetchBuffer(
             config.threads, on_awaited=lambda: self.control.hasten(promoter)
@@ -114,12 +114,9 @@ class Components:
         rescuer = Rescuer(
             store,
             self._heartbeat,
-            server_id=self._server_id,
-            interval=config.heartbeat_interval,
-            lease=config.lease,
             manifests_changed=lambda: self.maintenance.hasten(self.reconciler),
         )
-        self.heartbeat_loop = MaintenanceLoop(connections.heartbeat, [self._heartbeat, rescuer])
+        self.heartbeat_loop = PeriodicLoop(connections.heartbeat, [self._heartbeat, rescuer])
 
         self.listener = Listener(store, connections.listen, self.receive)
         self.claimer = Claimer(

@@ -1,6 +1,6 @@
-"""Beats, so that the others know that this server lives, and hears of its own death.
+"""Writes the heartbeat, by which other servers know that this one lives.
 
-With each heartbeat it looks, too, whether runs of this server are to stop.
+It also finds out that others took this server for dead, and which of its runs are to stop.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from .outcome import DELETED
 from .prefetch_buffer import PrefetchBuffer
 
 MISSED_HEARTBEATS = 2.5
-"""Intervals of silence after which it is looked whether a server's process is gone."""
+"""Intervals of silence after which other servers look if the process is gone."""
 
 STEADY = LONGEST + 1.0
-"""Seconds that a server beats, at least, before it judges others after it had to connect anew:
+"""Seconds of heartbeats, at least, before a server judges others after it had to connect anew:
 within this time all that live have found the database again."""
 
 
 class Heartbeat:
-    """See ``control.Duty``."""
+    """See ``periodic_loop.PeriodicTask``."""
 
-    name = "Beating"
+    name = "Heartbeat"
 
     def __init__(
         self,
@@ -44,52 +44,53 @@ class Heartbeat:
         self.next_at = 0.0
         self._store = store
         self._buffer = buffer
-        self._server_id = server_id
+        self.server_id = server_id
         self._register_again = register_again
-        self._interval = interval
-        self._lease = lease
+        self.interval = interval
+        self.lease = lease
         self._liveness = liveness
         self._connection: sa.Connection | None = None
-        self._beating_since = 0.0
+        self._steady_since = 0.0
         self._last_heartbeat = 0.0
 
     @property
     def steady(self) -> bool:
-        """True if it has beaten without a gap for as long as it may be silent."""
-        moment = time.monotonic()
-        allowed = self._lease.overdue
-        return moment - self._last_heartbeat <= allowed <= moment - self._beating_since
+        """True if its heartbeats have had no gap for as long as it may be silent."""
+        now = time.monotonic()
+        allowed = self.lease.overdue
+        return now - self._last_heartbeat <= allowed <= now - self._steady_since
 
     def perform(self, connection: sa.Connection) -> None:
-        """Beat once."""
+        """Write one heartbeat."""
         before = time.monotonic()
         beside = self._liveness()
         busy = len(self._buffer.running)
         servers = self._store.servers
-        if not servers.heartbeat(connection, self._server_id(), busy, self._lease, beside):
+        if not servers.heartbeat(connection, self.server_id(), busy, self.lease, beside):
             logger.warning(
-                "This server was silent for so long that others took it for dead; signing on anew."
+                "This server was silent for so long that others took it for dead; "
+                "it registers again."
             )
             self._register_again(connection)
-        self._buffer.lease_until = before + self._lease.ends
+        self._buffer.lease_until = before + self.lease.ends
         self._note(connection, time.monotonic())
         if self._buffer.running:
             self._ask_to_stop(connection)
 
-    def _note(self, connection: sa.Connection, moment: float) -> None:
-        allowed = self._lease.overdue
-        if moment - self._last_heartbeat > allowed:
-            self._beating_since = moment
+    def _note(self, connection: sa.Connection, now: float) -> None:
+        allowed = self.lease.overdue
+        if now - self._last_heartbeat > allowed:
+            self._steady_since = now
         if connection is not self._connection:
-            # The database may have been away, however shortly, and what proves the others' life
-            # is gone until they have come back too.
+            # The database may have been away, even if only for an instant. Then the others' proof
+            # of life is gone until they have come back too.
             first, self._connection = self._connection is None, connection
-            self._beating_since = moment if first else moment + max(0.0, STEADY - allowed)
-        self._last_heartbeat = moment
-        self.next_at = moment + self._interval * rng.uniform(0.9, 1.0)
+            self._steady_since = now if first else now + max(0.0, STEADY - allowed)
+        self._last_heartbeat = now
+        self.next_at = now + self.interval * rng.uniform(0.9, 1.0)
 
     def _ask_to_stop(self, connection: sa.Connection) -> None:
-        claimed = self._store.jobs.claimed_by(connection, self._server_id(), cancelled=True)
+        claimed = self._store.jobs.claimed_by(connection, self.server_id(), cancelled=True)
         for job_id, _ in claimed:
             run = self._buffer.running.get(job_id)
             if run is not None:

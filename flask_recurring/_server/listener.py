@@ -1,4 +1,4 @@
-"""Hears hints from other processes and passes them on."""
+"""Receives notifications from other processes and passes them on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Listener:
         self._dedicated = dedicated
         self._receive = received
         self._stopping = False
-        self._backoff = Backoff("Listening for hints")
+        self._backoff = Backoff("Listening for notifications")
         self.listening = False
 
     def run(self) -> None:

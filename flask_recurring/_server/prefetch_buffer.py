@@ -1,8 +1,8 @@
 """The jobs that this process holds, from the claim until their end is written.
 
-A job is *waiting* in the inbox, then *running* in a worker, then *ending* until the completer has
-written how it ended. All three are plain containers whose single operations the interpreter makes
-atomic, so that a job costs no lock.
+A job is *waiting* in the work queue, then *running* in a worker, then *ending* until the completer
+has written how it ended. All three are plain containers whose single operations the interpreter
+makes atomic, so that a job costs no lock.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from .._store.claim import Claimed
 from .work_queue import WorkQueue
 
 BUFFER_SECONDS = 0.05
-"""Work for so long may wait in the inbox, to bridge the time of a claim."""
+"""Seconds of work that may wait, to bridge the time of a claim."""
 
 SLOW = 0.1
-"""Seconds: jobs that take longer are not stocked at all. Taking one costs little in comparison."""
+"""Seconds: jobs that take longer are not prefetched. To claim one costs little in comparison."""
 
 IDLE = 1.0
-"""Seconds without work after which nothing is known of the next jobs' pace."""
+"""Seconds without work after which nothing is known of the next jobs' duration."""
 
 MOST = 1_500
 """Jobs that wait at most, however fast they are."""
@@ -34,7 +34,7 @@ UNWRITTEN = 3_000
 and fill its memory."""
 
 REFILL = 4
-"""More is taken as soon as one part in so many of the stock is used up. A claim costs about the
+"""More is taken as soon as one part in so many of the buffer is used up. A claim costs about the
 same for one job as for ten; but what waits must last until it is back, and before it can begin, its
 thread waits until the interpreter is given to it."""
 
@@ -60,18 +60,18 @@ class PrefetchBuffer:
         """Each job with its claim, from the claim until its end is written. The same job may be
         here again, under its next claim, before it is let go of under the one before."""
         self.unbegun: dict[int, Claimed] = {}
-        """Each job from its claim until its run has begun: in the inbox, or just out of it."""
+        """Each job from its claim until its run has begun: in the work queue, or just out of it."""
         self.running: dict[int, Run] = {}
         self.lease_until = math.inf
-        """Moment of the monotonic clock until which nobody else can have been given what is here:
+        """Until when, on the monotonic clock, nobody else can have been given what is here:
         this process may have stood still since it took a job."""
         self.room_made = Event()
-        """Set when the inbox has run low and a claimer waits for that."""
+        """Set when the work queue has run low and a claimer waits for that."""
         self.closed = False
         """Set when nothing is to be begun any more."""
         self._low = -1
         # Seconds a job takes, as a moving average. None until the first has ended: until then
-        # nothing is stocked, since it may be of the kind that takes hours.
+        # nothing is prefetched, since it may be of the kind that takes hours.
         self._average_duration: float | None = None
         self._ended_at = 0.0
 
@@ -97,7 +97,7 @@ class PrefetchBuffer:
         self.unbegun.pop(job_id, None)
 
     def lost(self, job: Claimed) -> bool:
-        """Whether a job that was taken is no longer to be run here. Waits until that is sure."""
+        """True if a job that was taken must not run here any more. Waits until that is sure."""
         while time.monotonic() > self.lease_until and not self.closed:
             time.sleep(0.01)
         if (job.id, job.claim) in self.held and not self.closed:
@@ -111,7 +111,7 @@ class PrefetchBuffer:
             del self.running[run.job.id]
 
     def holds(self, job: Claimed) -> bool:
-        """Whether a job that was taken, under this claim, is here and its end not handed over."""
+        """True if a job that was taken, under this claim, is here and not completed."""
         run = self.running.get(job.id)
         return self.unbegun.get(job.id) is job or (run is not None and run.job is job)
 
@@ -177,7 +177,7 @@ class PrefetchBuffer:
 
     @property
     def interval(self) -> float:
-        """Seconds from the end of a job to that of the next, by the pace of late; 0 if unknown."""
+        """Seconds from the end of a job to that of the next, as they are of late; 0 if unknown."""
         return (self._average_duration or 0.0) / self.threads
 
     def _ahead(self) -> int:
@@ -187,8 +187,8 @@ class PrefetchBuffer:
         return min(MOST, int(self.threads * BUFFER_SECONDS / max(self._average_duration, 1e-5)))
 
     def stale(self, seconds: float) -> bool:
-        """Whether jobs wait, and no worker has begun one for so long: they should go back to where
-        all see them."""
+        """True if jobs wait and no worker has begun one for so long. They should be released, so
+        that other servers can claim them."""
         if not self.work_queue:
             return False
         runs = self.runs()
@@ -217,13 +217,13 @@ class PrefetchBuffer:
 
     @property
     def busy(self) -> bool:
-        """Whether a run is going on, or just about to begin."""
+        """True while something runs or is about to begin."""
         return bool(self.unbegun or self.running)
 
     def runs(self) -> list[Run]:
-        """All that runs, at one moment."""
+        """All that runs now."""
         return list(self.running.copy().values())
 
     def snapshot(self) -> set[tuple[int, int]]:
-        """Ids and claims of all that is held, at one moment."""
+        """Ids and claims of all that is held now."""
         return self.held.copy()

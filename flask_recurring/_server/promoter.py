@@ -21,7 +21,7 @@ OTHERS_TURN = 0.05
 
 
 class Promoter:
-    """See ``control.Duty``."""
+    """See ``periodic_loop.PeriodicTask``."""
 
     name = "Promoting"
 

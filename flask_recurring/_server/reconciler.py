@@ -2,9 +2,9 @@
 
 - What was refused, because servers with a newer version of the code were live, is declared again
   until they are gone.
-- What was marked as orphaned, while this server could not be heard of, is taken back.
-- What no live server has declared for some beats is marked as orphaned. That changes only when a
-  server comes or goes, so only then is it looked for.
+- What was marked as orphaned, while this server could not write heartbeats, is taken back.
+- What no live server has declared for some heartbeats is marked as orphaned. That changes only when
+  a server comes or goes, so only then is it looked for.
 - Once, after the start: next ticks are set right that older rules of time zones gave.
 """
 
@@ -20,21 +20,21 @@ from .._random import rng
 from .._store import Store
 from .declarations import Declarations
 
-BEATS = 3.0
-"""Intervals of the heart that something must be undeclared for."""
+GRACE = 3.0
+"""Heartbeat intervals for which something must be undeclared."""
 
 PAUSE = 2.0
-"""Intervals of the heart between two looks while something is unsettled."""
+"""Heartbeat intervals between two checks while something is undecided."""
 
 CALM = 15.0
-"""Intervals of the heart between two looks while nothing is. Servers that come and go are news."""
+"""Heartbeat intervals between two checks while nothing is."""
 
 SLICE = 500
 """Rows that are looked at in one go."""
 
 
 class Reconciler:
-    """See ``control.Duty``."""
+    """See ``periodic_loop.PeriodicTask``."""
 
     name = "Declaring"
 
@@ -55,7 +55,7 @@ class Reconciler:
         self._in_use: frozenset[str] | None = None
         self._declared: Mapping[str, set[str]] = {}
         self._undeclared_since: dict[str, float] = {}
-        self._told: frozenset[str] = frozenset()
+        self._reported: frozenset[str] = frozenset()
 
     def perform(self, connection: sa.Connection) -> None:
         """Look once."""
@@ -71,8 +71,8 @@ class Reconciler:
         if self._recheck_after is not None:
             return 0.02  # one slice at a time, so that nothing else is kept waiting
         unsettled = self._declarations.refused or self._undeclared_since
-        beats = PAUSE if unsettled else CALM
-        return beats * self._interval * rng.uniform(0.9, 1.1)
+        intervals = PAUSE if unsettled else CALM
+        return intervals * self._interval * rng.uniform(0.9, 1.1)
 
     def _take_back(self, connection: sa.Connection) -> None:
         ids = set(self._declarations.refused)
@@ -80,13 +80,13 @@ class Reconciler:
         if marked:
             ids |= {one.id for one in self._declarations.all()}.intersection(marked)
         refused = self._declarations.insist(connection, ids) if ids else frozenset()
-        if refused - self._told:
+        if refused - self._reported:
             logger.info(
                 "Servers with another version of the code declare %s otherwise: their version "
                 "stands until they stop.",
                 ", ".join(map(repr, sorted(refused)[:5])) + (" …" if len(refused) > 5 else ""),
             )
-        self._told = refused
+        self._reported = refused
 
     def _find_orphans(self, connection: sa.Connection) -> None:
         manifests = self._store.manifests
@@ -97,13 +97,13 @@ class Reconciler:
             self._declared = manifests.read(connection, in_use)
             self._in_use = in_use
         recurring = self._store.recurring
-        moment = time.monotonic()
+        now = time.monotonic()
         undeclared = recurring.undeclared(
             connection, self._tasks(), self._declarations.application, self._declared
         )
-        self._undeclared_since = {id: self._undeclared_since.get(id, moment) for id in undeclared}
-        grace = self._interval * BEATS
-        over = [id for id, since in self._undeclared_since.items() if moment - since >= grace]
+        self._undeclared_since = {id: self._undeclared_since.get(id, now) for id in undeclared}
+        grace = self._interval * GRACE
+        over = [id for id, since in self._undeclared_since.items() if now - since >= grace]
         for id in recurring.orphan(connection, over) if over else ():
             self._undeclared_since.pop(id, None)
             logger.warning(

@@ -74,11 +74,11 @@ class Registration:
                 self._store.servers.deregister(connection, self.id)
                 driver.notify(connection, Notification(Topic.ANY))
         except Exception as error:
-            logger.warning("Server %s could not sign off: %s", self.name, error)
+            logger.warning("Server %s could not deregister: %s", self.name, error)
 
 
 class Declaring:
-    """Writes the declarations again when there is a new one. See ``control.Duty``."""
+    """Writes the declarations again when there is a new one. See ``periodic_loop.PeriodicTask``."""
 
     name = "Writing recurring jobs"
 

@@ -13,33 +13,27 @@ import sqlalchemy as sa
 
 from .._log.logger import logger
 from .._random import rng
-from .._store import Lease, Notification, Rescue, Store, Topic
+from .._store import Notification, Rescue, Store, Topic
 from .heartbeat import Heartbeat
 
 
 class Rescuer:
-    """See ``control.Duty``."""
+    """See ``periodic_loop.PeriodicTask``."""
 
     name = "Looking after other servers"
 
     def __init__(
         self,
         store: Store,
-        heart: Heartbeat,
+        heartbeat: Heartbeat,
         *,
-        server_id: Callable[[], int],
-        interval: float,
-        lease: Lease,
         manifests_changed: Callable[[], None],
     ) -> None:
         self.next_at = 0.0
         self.peers = 0
         """How many others live."""
         self._store = store
-        self._heartbeat = heart
-        self._server_id = server_id
-        self._interval = interval
-        self._lease = lease
+        self._heartbeat = heartbeat
         self._manifests_changed = manifests_changed
         self._manifests: frozenset[str | None] = frozenset()
         self._unfinished: set[int] = set()
@@ -47,9 +41,9 @@ class Rescuer:
 
     def perform(self, connection: sa.Connection) -> None:
         """Look once, and rescue a chunk of jobs."""
-        self.next_at = time.monotonic() + self._interval * rng.uniform(0.9, 1.0)
+        self.next_at = time.monotonic() + self._heartbeat.interval * rng.uniform(0.9, 1.0)
         servers = self._store.servers
-        others = servers.others(connection, self._server_id(), self._lease)
+        others = servers.others(connection, self._heartbeat.server_id(), self._heartbeat.lease)
         self.peers = others.live
         if others.manifests != self._manifests:
             self._manifests = others.manifests

@@ -81,7 +81,7 @@ class Shutdown:
                 driver.release(connection, jobs)
                 driver.notify(connection, Notification(Topic.ANY))
         except Exception as error:
-            logger.warning("%d jobs could not be given back: %s", len(jobs), error)
+            logger.warning("%d jobs could not be released: %s", len(jobs), error)
         buffer.written(set(jobs))
 
     def _end_runs(self, deadline: float, last_word: float) -> None:

@@ -67,7 +67,7 @@ class Threads:
                 post.man()
 
     def join(self, name: str, timeout: float) -> bool:
-        """Wait for the end of a thread; whether it has ended."""
+        """Wait for the end of a thread; True if it has ended."""
         post = self._posts.get(name)
         if post is None:
             return True

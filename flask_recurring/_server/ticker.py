@@ -33,14 +33,14 @@ LEAST_SHOWN = 5
 """Missed ticks of each row that are written one by one, however many rows catch up at once."""
 
 LONGEST_SLEEP = 15.0
-"""Seconds: a change whose hint was lost is found after this time."""
+"""Seconds: a change whose notification was lost is found after this time."""
 
 OTHERS_TURN = 0.02
 """Seconds to wait when what is due is being ticked by somebody else."""
 
 
 class Ticker:
-    """See ``control.Duty``."""
+    """See ``periodic_loop.PeriodicTask``."""
 
     name = "Ticking"
 
@@ -145,7 +145,7 @@ class Ticker:
     def _mind_overlap(
         self, connection: sa.Connection, rows: Sequence[DueRow], due: dict[str, list[TickWrite]]
     ) -> bool:
-        """Let the overlap policies decide; whether runs were asked to stop."""
+        """Let the overlap policies decide; True if runs were asked to stop."""
         minding = [row for row in rows if row.id in due and row.overlap != Overlap.ALLOW]
         if not minding:
             return False

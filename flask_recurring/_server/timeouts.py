@@ -23,7 +23,7 @@ class Timeouts:
         self._lock = threading.Lock()
 
     def limit(self, context: JobContext, at: float) -> None:
-        """Ask the run to stop at this moment of the monotonic clock, if it is still going."""
+        """Ask the run to stop at this time of the monotonic clock, if it is still going."""
         with self._lock:
             self._limits[context.job_id] = (context, at)
             sooner = at < self._next
@@ -33,13 +33,13 @@ class Timeouts:
 
     def enforce(self) -> float:
         """Stop what is over its limit; returns when to look again."""
-        moment = time.monotonic()
+        now = time.monotonic()
         with self._lock:
             for job_id, (context, at) in list(self._limits.items()):
                 run = self._buffer.running.get(job_id)
                 if run is None or run.context is not context:
                     del self._limits[job_id]
-                elif at <= moment:
+                elif at <= now:
                     context.cancel(TIMED_OUT)
                     del self._limits[job_id]
             self._next = min((at for _, at in self._limits.values()), default=math.inf)

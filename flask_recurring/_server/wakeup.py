@@ -1,4 +1,4 @@
-"""Tells the claimer that it may be worth looking, and remembers what was hinted at."""
+"""Wakes the claimer, and keeps the notifications that it has not handled yet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .._store import Notification
 
 
 class Wakeup:
-    """Collects hints, from any thread, until the claimer takes them."""
+    """Collects notifications, from any thread, until the claimer takes them."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
@@ -16,21 +16,21 @@ class Wakeup:
         self._lock = threading.Lock()
 
     def notification(self, notification: Notification) -> None:
-        """Note the hint and wake whoever waits."""
+        """Note it and wake whoever waits."""
         with self._lock:
             self._notifications.add(notification)
         self._event.set()
 
     def poke(self) -> None:
-        """Wake whoever waits, without a hint."""
+        """Wake whoever waits, without a notification."""
         self._event.set()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for a hint or a poke; False if neither came in time."""
+        """Wait for a notification or a poke; False if neither came in time."""
         return self._event.wait(max(0.0, seconds))
 
     def take(self) -> set[Notification]:
-        """All hints since the last time."""
+        """All notifications since the last time."""
         self._event.clear()
         with self._lock:
             notifications, self._notifications = self._notifications, set()

@@ -5,7 +5,7 @@ them would, and each further one that is awake only takes turns away: from the t
 more, from the one that writes the ends, and from the application's own. So a flood of quick jobs
 wakes few workers.
 
-It isn't known beforehand that a job is quick. One more worker therefore is on the lookout: it wakes
+It isn't known beforehand that a job is quick. One more worker therefore stands by: it wakes
 the others if nobody has come for the next job in ``PATIENCE``, or if jobs turn out to take longer.
 """
 
@@ -28,18 +28,18 @@ PATIENCE = 0.02
 class _IdleWorker:
     """Where one worker waits. ``lock`` is held by it, and released to wake it."""
 
-    __slots__ = ("lock", "looks_out")
+    __slots__ = ("lock", "stands_by")
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.lock.acquire()
-        self.looks_out = False
+        self.stands_by = False
 
 
 class WorkQueue:
     """Jobs in the order they are to be run. One thread puts them in, many take them out.
 
-    :param pace: about how many seconds a job takes now; None if nothing is known.
+    :param average_duration: gives the seconds that a job takes now; None if nothing is known.
     """
 
     def __init__(self, threads: int, average_duration: Callable[[], float | None]) -> None:
@@ -48,9 +48,9 @@ class WorkQueue:
         # Plain containers, whose single operations the interpreter makes atomic.
         self._jobs: deque[Claimed | None] = deque()
         self._waiting: list[_IdleWorker] = []
-        self._looking: list[_IdleWorker] = []
-        """Of those on the lookout, who wait too, but not for long."""
-        self._looked_out = False
+        self._standing_by: list[_IdleWorker] = []
+        """Those that stand by: they wait too, but not for long."""
+        self._has_standby = False
         self._local = threading.local()
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class WorkQueue:
         """Put jobs in."""
         was_empty = not self._jobs
         self._jobs.extend(jobs)
-        if len(jobs) <= len(self._waiting) + len(self._looking):
+        if len(jobs) <= len(self._waiting) + len(self._standing_by):
             self._wake(len(jobs))
             return
         # Of a flood, those that are awake come for the rest.
@@ -105,7 +105,7 @@ class WorkQueue:
         """Wake so many workers, or as many as sleep; those that fell asleep last come first."""
         for _ in range(count):
             try:
-                idle = (self._waiting or self._looking).pop()
+                idle = (self._waiting or self._standing_by).pop()
             except IndexError:
                 return
             idle.lock.release()
@@ -124,12 +124,12 @@ class WorkQueue:
             except ValueError:
                 pass  # woken already
         idle.lock.acquire()
-        if idle.looks_out:
-            self._look_out(idle)
+        if idle.stands_by:
+            self._stand_by(idle)
 
-    def _look_out(self, idle: _IdleWorker) -> None:
+    def _stand_by(self, idle: _IdleWorker) -> None:
         """Wait until all is taken, or nobody has come for the next job: then wake the others."""
-        idle.looks_out = False
+        idle.stands_by = False
         seen: Claimed | None = None
         while (first := self._first()) is not None:
             if first is seen:
@@ -137,10 +137,10 @@ class WorkQueue:
                 break
             seen = first
             self._wake(self._worth_waking())
-            # With nobody left to wake there is nothing to look out for.
+            # With nobody left to wake there is nothing to stand by for.
             if not self._waiting or self._woken_in_time(idle):
                 break
-        self._looked_out = False
+        self._has_standby = False
         self._post_standby()
 
     def _first(self) -> Claimed | None:
@@ -150,24 +150,24 @@ class WorkQueue:
             return None
 
     def _woken_in_time(self, idle: _IdleWorker) -> bool:
-        """Wait for ``PATIENCE``; whether this one was woken meanwhile, like any that waits."""
-        self._looking.append(idle)
+        """Wait for ``PATIENCE``; True if this one was woken meanwhile, like any that waits."""
+        self._standing_by.append(idle)
         if idle.lock.acquire(timeout=PATIENCE):
             return True
         try:
-            self._looking.remove(idle)
+            self._standing_by.remove(idle)
         except ValueError:
             idle.lock.acquire()  # woken just now
             return True
         return False
 
     def _post_standby(self) -> None:
-        """See to it that somebody looks out while jobs are here and workers sleep."""
-        if not self._jobs or self._looked_out:
+        """Let a worker stand by while jobs are here and workers sleep."""
+        if not self._jobs or self._has_standby:
             return
         try:
             idle = self._waiting.pop()
         except IndexError:
             return
-        self._looked_out = idle.looks_out = True
+        self._has_standby = idle.stands_by = True
         idle.lock.release()

@@ -16,10 +16,10 @@ class Worker:
         self._buffer = buffer
         self._runner = runner
         self._job: Claimed | None = None
-        """The last one taken, whose end may be told already."""
+        """The last one taken, which may be completed already."""
 
     def work(self) -> None:
-        """Run jobs until the stock says that it is over."""
+        """Run jobs until the buffer says that it is over."""
         self.clear()
         while (job := self._buffer.take()) is not None:
             self._job = job

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from flask_recurring import JobContext, JobState, Scheduler
 from flask_recurring._server import server as serving
-from flask_recurring._server.maintenance_loop import MaintenanceLoop
+from flask_recurring._server.periodic_loop import PeriodicLoop
 from flask_recurring._store import Database, Store, create_engine
 from tests.applications import (
     Applications,
@@ -55,7 +55,7 @@ def dead_with_a_job(store: Store, url: str) -> int:
 
 
 @pytest.mark.parametrize("fails", ["promoting", "ticking", "reconciling"])
-def test_one_duty_that_fails_again_and_again_keeps_no_dead_server_from_being_found(
+def test_one_task_that_fails_again_and_again_keeps_no_dead_server_from_being_found(
     apps: Applications, database_url: str, monkeypatch: pytest.MonkeyPatch, fails: str
 ) -> None:
     scheduler = Scheduler()
@@ -102,12 +102,12 @@ class PeriodicTask:
         self.next_at = time.monotonic() + 0.05
 
 
-def test_a_duty_that_fails_leaves_its_loop_and_its_connection_to_the_others(
+def test_a_task_that_fails_leaves_its_loop_and_its_connection_to_the_others(
     apps: Applications, database_url: str
 ) -> None:
     store = store_of(apps.make(Scheduler(), database_url))
     good, bad = PeriodicTask("good"), PeriodicTask("bad", ValueError("it is broken"))
-    loop = MaintenanceLoop(store.database.dedicated("test"), [bad, good])
+    loop = PeriodicLoop(store.database.dedicated("test"), [bad, good])
     thread = threading.Thread(target=loop.run)
     thread.start()
     wait_for(lambda: bad.count >= 4 and good.count >= 10)

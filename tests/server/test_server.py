@@ -273,7 +273,7 @@ def test_server_that_was_taken_for_dead_signs_on_anew(
         store_of(app).servers.rescue(connection, [first])
 
     wait_for(lambda: server.id != first, message="a new sign-on")
-    assert "others took it for dead; signing on anew" in caplog.text
+    assert "others took it for dead; it registers again" in caplog.text
     go_on.set()
 
     done = wait_for_job(app, job)

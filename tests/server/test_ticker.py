@@ -12,7 +12,7 @@ from flask import Flask
 
 from flask_recurring import Job, JobContext, JobState, Scheduler
 from flask_recurring._server.clock import Clock
-from flask_recurring._server.maintenance_loop import MaintenanceLoop
+from flask_recurring._server.periodic_loop import PeriodicLoop
 from flask_recurring._server.ticker import Ticker
 from tests.applications import Applications, store_of, wait_for_all, wait_for_job
 from tests.store.samples import ticks_of
@@ -280,7 +280,7 @@ def test_hint_that_comes_while_the_ticker_looks_is_heeded(
 
     ticker = Ticker(store, Listening(), tasks=tasks, notify=None)
     dedicated = store.database.dedicated("control")
-    control = MaintenanceLoop(dedicated, [ticker])
+    control = PeriodicLoop(dedicated, [ticker])
     thread = threading.Thread(target=control.run)
     thread.start()
     assert notified.wait(5)

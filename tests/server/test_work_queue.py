@@ -1,4 +1,4 @@
-"""The queue between the claimer and the workers: nothing is lost in it, and nobody oversleeps."""
+"""The queue between the claimer and the workers: nothing is lost in it, no worker oversleeps."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_jobs_are_taken_in_their_order(average_duration: float | None) -> None:
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lookout that never loses its patience."""
+    """A standby worker that never loses its patience."""
     monkeypatch.setattr("flask_recurring._server.work_queue.PATIENCE", 60.0)
 
 
@@ -79,7 +79,7 @@ def test_flood_of_quick_jobs_wakes_few_workers() -> None:
         work_queue.put(jobs(range(1_000)))
         wait_for(lambda: len(taken) == 1_000)
         assert len({name for _, name in taken}) <= 2
-        assert len(work_queue._looking) <= 1
+        assert len(work_queue._standing_by) <= 1
 
 
 @pytest.mark.parametrize("count", [THREADS, 1_000])
@@ -98,7 +98,7 @@ def test_jobs_that_take_longer_than_thought_come_to_all_workers(
             go_on.set()
 
 
-def test_workers_are_woken_when_the_pace_turns_out_to_be_slower(
+def test_workers_are_woken_when_jobs_turn_out_to_be_slower(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("flask_recurring._server.work_queue.PATIENCE", 0.2)
@@ -116,13 +116,13 @@ def test_workers_are_woken_when_the_pace_turns_out_to_be_slower(
 
 
 @pytest.mark.usefixtures("patient")
-def test_worker_on_the_lookout_comes_for_a_job_like_one_that_sleeps() -> None:
+def test_standby_worker_comes_for_a_job_like_one_that_sleeps() -> None:
     go_on, quick = threading.Event(), threading.Event()
     work_queue = WorkQueue(3, lambda: 1e-6)
     with workers(work_queue, lambda job: (quick if job.id < 9 else go_on).wait(30)) as taken:
         try:
-            work_queue.put(jobs(range(9)))  # a flood: one runs, one looks out
-            wait_for(lambda: len(work_queue._looking) == 1 and len(taken) == 1)
+            work_queue.put(jobs(range(9)))  # a flood: one runs, one stands by
+            wait_for(lambda: len(work_queue._standing_by) == 1 and len(taken) == 1)
             work_queue._jobs.clear()
             quick.set()
             wait_for(lambda: len(work_queue._waiting) == 2)
