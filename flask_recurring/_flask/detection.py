@@ -1,7 +1,7 @@
-"""What this process is: does it serve an application, and did a server bring this request?
+"""The kind of process: does it serve an application, and did a web server bring this request?
 
-It is read from the stacks of the threads, so nothing has to be patched and no environment variable
-believed. What is not on a stack, because it is written in C, tells by a module of its own.
+The threads' stacks answer that, so nothing is patched and no environment variable is trusted. uWSGI
+is written in C and stands on no stack; there its own module answers.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ LOOPS = frozenset(
         ("granian.server.mp", "_spawn_asgi_lifespan_worker"),
     }
 )
-"""Functions, by module and name, that a server is inside of for as long as it serves."""
+"""Functions, by module and name, in which a web server stays as long as it serves."""
 
 GUNICORN_WORKERS = "gunicorn.workers."
 
 LOADING = frozenset({("uvicorn.config", "load")})
-"""Those in which a server that is inside its loop already makes the application."""
+"""Functions in which a web server makes the application inside of its loop."""
 
 SUPERVISORS = frozenset(
     {
@@ -46,10 +46,10 @@ SUPERVISORS = frozenset(
         ("hypercorn.run", "run"),
     }
 )
-"""Those of processes that listen, may know the application, and let their children serve it."""
+"""Functions of processes that listen, may know the application, and let their children serve it."""
 
 BROUGHT = ("uwsgi.", "mod_wsgi.", "gunicorn.", "waitress.", "asgi.")
-"""What keys in a request's environment begin with that only a server puts there."""
+"""Beginnings of keys that only a web server puts into a request's environment."""
 
 ADAPTERS = frozenset(
     {

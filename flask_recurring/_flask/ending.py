@@ -34,7 +34,7 @@ class Servers(Protocol):
 
 
 class Ending:
-    """Sees to it that the servers of this process are stopped when it ends."""
+    """Stops the servers of this process when it ends."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers
@@ -50,7 +50,7 @@ class Ending:
         handler = signal.getsignal(signal.SIGTERM)
         with contextlib.suppress(ValueError, OSError):
             if handler is signal.SIG_DFL:
-                # It would end the process on the spot.
+                # It would end the process at once.
                 signal.signal(signal.SIGTERM, self._on_sigterm)
             elif callable(handler) and _ends_by_the_signal(handler):
                 signal.signal(signal.SIGTERM, _Relay(self._servers, handler))
@@ -111,7 +111,7 @@ class _Relay:
 
 
 def _at_exit(call: Callable[[], object]) -> None:
-    """Have it called when the process ends, while threads can still be started and joined.
+    """Make a call when the process ends, while threads can still be started and joined.
 
     Functions of ``atexit`` come later: after all threads were waited for, and after executors were
     told to take nothing more. The earlier point is open to the standard library alone, which calls

@@ -1,13 +1,13 @@
-"""What a forked child does first: it lets go of all that belongs to its parent.
+"""The hook for forked children: each forgets first what belongs to its parent.
 
 Connections, locks, threads and listeners of a binding are the parent's. A child that uses one of
 them mixes two conversations on one connection, or waits for a thread that it doesn't have. So each
-process has one hook, whether or not it will ever have a server, and the hook asks every binding.
+process has one hook, also where it never has a server, and the hook calls every binding.
 
-On SQLite it is waited, for a moment, until no thread is in the middle of a write: SQLite's library
-keeps account of the locks on a file in memory, and a child would find the file locked for good.
+On SQLite a fork waits for a moment until no thread is writing. SQLite's library keeps the locks on
+a file in memory too, so a child would find the file locked for good.
 
-A child that C code forks without telling Python can't be covered.
+A child that C code forks without calling Python's hooks is not covered.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ _bindings: WeakSet[Binding] = WeakSet()
 _afterwards: list[Callable[[], None]] = []
 _process: int | None = None
 """The process whose bindings these are; None before there is one."""
-_told: int | None = None
-"""The process in which the others were called."""
+_called_in: int | None = None
+"""The process in which the calls of ``afterwards`` were made."""
 
 
 def protect(binding: Binding) -> None:
@@ -46,7 +46,7 @@ def protect(binding: Binding) -> None:
 
 
 def afterwards(call: Callable[[], None]) -> None:
-    """Have it called in each child, once the bindings have forgotten their parent."""
+    """Make a call in each child, after its bindings have forgotten their parent."""
     _afterwards.append(call)
 
 
@@ -62,12 +62,12 @@ def _in_parent() -> None:
 
 def _in_child() -> None:
     """Both hooks may call it in the same child, and uWSGI's in a worker that was not forked."""
-    global _process, _told
+    global _process, _called_in
     if _process != os.getpid():
         _process = os.getpid()
         for binding in list(_bindings):
             binding.after_fork()
-    if _told != os.getpid():
-        _told = os.getpid()
+    if _called_in != os.getpid():
+        _called_in = os.getpid()
         for call in _afterwards:
             call()

@@ -1,10 +1,10 @@
-"""Decides whether this process serves the application, and so whether its server is to run.
+"""Starts the server in each process that serves the application, and stops it with the process.
 
 **The rule.** A process serves when one of its threads is inside the loop of a web server; see
 ``detection``. That is true for ``flask run`` with and without the reloader, ``app.run`` and the
 workers of gunicorn, uWSGI and others, and false for a shell, a command, a test, the reloader's
 parent and gunicorn's master. A web server that is not known here shows itself by the first request
-that it brings, or is told of by ``Scheduler.start``.
+that it brings, or by a call of ``Scheduler.start``.
 
 One thread of the process looks, for all applications in it. A master that forks its workers gets
 none, because there must be no other thread when it does so.
@@ -110,7 +110,7 @@ class Serving:
         self.binding.stop_server()
 
     def give_up(self) -> None:
-        """Start no server in this process, unless it is asked for by name."""
+        """Start no server in this process, unless ``Scheduler.start`` is called."""
         self._begun = True
 
     @property

@@ -1,6 +1,6 @@
-"""uWSGI, as far as it is different: Python runs inside of it, and C code forks and serves.
+"""uWSGI's own rules: Python runs inside of it, and C code forks and serves.
 
-Its module ``uwsgi`` is there in its processes and nowhere else.
+The module ``uwsgi`` exists in its processes and nowhere else.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ def has_threads() -> bool:
 
 
 def on_fork(call: Callable[[], None]) -> None:
-    """Have it called first in each worker, once it was forked; without a master, in the first too.
+    """Make a call first in each forked worker; without a master, in the first worker too.
 
-    A worker is forked without Python's own hooks being called.
+    uWSGI forks its workers without calling Python's own hooks.
     """
     uwsgi = module()
     given = getattr(uwsgi, "post_fork_hook", None)

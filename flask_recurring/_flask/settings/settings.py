@@ -82,10 +82,10 @@ class Settings:
     shutdown_timeout: float = field(
         default=8.0, metadata={"read": setting.seconds(86_400, zero=True)}
     )
-    """Seconds that running jobs have to finish at shutdown, before they are handed back."""
+    """Seconds that running jobs have to finish at shutdown, before they are released."""
 
     heartbeat_interval: float = field(default=2.0, metadata={"read": setting.seconds(3_600)})
-    """Seconds between two signs of life of a server."""
+    """Seconds between two heartbeats of a server."""
 
     server_timeout: float = field(default=120.0, metadata={"read": setting.seconds(86_400)})
     """Seconds of silence after which a server counts as dead, though its connection still stands,
