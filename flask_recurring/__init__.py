@@ -10,8 +10,9 @@ from ._dashboard.access import Access, AllowAll, Decision, LocalRequestsOnly
 from ._recurring.policy import Misfire, Overlap
 from ._recurring.recurring_job import PreviousRun, RecurringJob
 from ._recurring.schedule import Schedule
-from ._run.console import COLORS, ProgressBar
+from ._run.console import COLORS
 from ._run.context import JobContext, current_job
+from ._run.progress import ProgressBar
 from ._store import StoreUnavailable, StoreUnusable
 from .cron import CronExpression
 from .errors import (

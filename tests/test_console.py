@@ -8,7 +8,8 @@ import threading
 import pytest
 
 from flask_recurring import COLORS, JobContext, JobState, Scheduler, current_job
-from flask_recurring._run.console import CUT, Console, Terminal
+from flask_recurring._run.console import CUT, Console
+from flask_recurring._run.terminal import Terminal
 from flask_recurring._store import ConsoleRow, row_lines
 from tests.applications import Applications, job_of, lines_of, store_of, wait_for_job
 from tests.sheet import Sheet

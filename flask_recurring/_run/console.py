@@ -9,17 +9,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import attrgetter
-from typing import Protocol, TypeVar
+from typing import Protocol
 
-from .._log.printable import on_one_line, printable
-from .._store import ROW_LINES, ConsoleRow, NewLine, lines_row, row_lines
+from .._store import ROW_LINES, ConsoleRow, NewLine, lines_row
 from .._store.text import storable
-
-T = TypeVar("T")
 
 COLORS: frozenset[str] = frozenset(
     {"black", "dark_blue", "dark_green", "dark_cyan", "dark_red", "dark_magenta", "dark_yellow"}
@@ -35,9 +32,6 @@ MUCH = 50
 
 ROW_SIZE = 65_536
 """Characters after which the next line gets a row of its own."""
-
-BAR_STEP = 0.1
-"""A bar that moved by less (in percent) is not written again."""
 
 CUT = "… the console is full: what the run wrote after this line was not kept"
 
@@ -227,41 +221,6 @@ class Console:
 _number = attrgetter("seq")
 
 
-class ProgressBar:
-    """A bar in the job's console. ``set`` it from 0 to 100."""
-
-    def __init__(self, put: Callable[[float], None], value: float = 0.0) -> None:
-        self._put = put
-        self._value = float(value)
-
-    @property
-    def value(self) -> float:
-        """Where the bar stands, from 0 to 100."""
-        return self._value
-
-    def set(self, value: float) -> None:
-        """Move the bar. Raises ``ValueError`` unless ``value`` lies between 0 and 100."""
-        checked_value(value)
-        if abs(value - self._value) >= BAR_STEP or (value in (0, 100) and value != self._value):
-            self._value = float(value)
-            self._put(self._value)
-
-
-def track(items: Iterable[T], bar: ProgressBar, total: int | None = None) -> Iterator[T]:
-    """Yield the items and move the bar along.
-
-    Without a length, known or given as ``total``, the bar moves only at the end. Should there be
-    more items than that, the bar waits at its place for the end.
-    """
-    if total is None and isinstance(items, Sized):
-        total = len(items)
-    for done, item in enumerate(items):
-        if total:
-            bar.set(min(100.0, 100.0 * done / total))
-        yield item
-    bar.set(100)
-
-
 def checked(color: str | None) -> str | None:
     """The colour, if it is one. Raises ``ValueError`` otherwise."""
     if color is not None and color not in COLORS:
@@ -269,29 +228,9 @@ def checked(color: str | None) -> str | None:
     return None if color is None else _plain(color)
 
 
-def checked_value(value: float) -> float:
-    """Where a bar may stand. Raises ``ValueError`` for anything else."""
-    if not 0 <= value <= 100:
-        raise ValueError(f"a progress bar goes from 0 to 100, not to {value!r}")
-    return float(value)
-
-
 def _plain(text: str) -> str:
     """The text itself, of a class derived from ``str`` too: JSON and databases take no other."""
     return text if type(text) is str else str.__str__(text)
-
-
-class Terminal:
-    """The sink of a context that belongs to no server: it prints, without what would command a
-    terminal."""
-
-    def wrote(self, console: Console, *, much: bool) -> None:
-        for entry in console.take():
-            if entry.progress is None:
-                for line in row_lines(entry):
-                    print(printable(line.text))
-            else:
-                print(f"{on_one_line(entry.text) or 'progress'}: {entry.progress:.1f} %")
 
 
 current_console: ContextVar[Console | None] = ContextVar("flask_recurring_console", default=None)

@@ -12,7 +12,9 @@ from werkzeug.local import LocalProxy
 
 from .._recurring.recurring_job import PreviousRun
 from ..errors import JobCancelled
-from .console import Console, ProgressBar, Terminal, checked_value, track
+from .console import Console
+from .progress import ProgressBar, checked_value, track
+from .terminal import Terminal
 
 T = TypeVar("T")
 

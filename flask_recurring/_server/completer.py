@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 
 from .._log.logger import logger
@@ -19,10 +19,11 @@ from .._run.console import Console
 from .._store import ConsoleRow, DedicatedConnection, ErrorKind, Store, Tally
 from .._store.completion import Failure, Success
 from .._store.records import Accepted
-from .._store.transitions import Outcome
 from .backoff import Backoff
 from .batch import Batch, write_apart
 from .prefetch_buffer import PrefetchBuffer
+from .tallies import INTERVAL as TALLY_INTERVAL
+from .tallies import Tallies
 
 ENOUGH = 100
 """Ends that are worth a statement of their own."""
@@ -42,9 +43,6 @@ CONSOLE_ENOUGH = 50
 CONSOLE_LARGEST = 1000
 CONSOLE_SIZE = 2**22
 """Rows, and characters in them, after which the rest waits for the next transaction."""
-
-COUNT_INTERVAL = 1.0
-"""Seconds between two additions to the counts by minute."""
 
 
 class Completer:
@@ -72,8 +70,7 @@ class Completer:
         self._enough = threading.Event()
         self._written = threading.Condition()
         self._stopping = False
-        self._counts: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0, 0.0, 0.0])
-        self._counted_at = time.monotonic()
+        self._tallies = Tallies()
         self._console_since = 0.0
         self._doubtful = 0
         """Ends that were sent, of which it isn't known whether they were written."""
@@ -130,7 +127,7 @@ class Completer:
 
     def _step(self) -> None:
         if not self._pending():
-            self._something.wait(COUNT_INTERVAL if self._counts else None)
+            self._something.wait(TALLY_INTERVAL if self._tallies else None)
         self._something.clear()
         while (rest := self._lines_may_wait()) > 0:
             self._something.wait(rest)
@@ -153,12 +150,13 @@ class Completer:
         successes = self._successes[:LARGEST]
         failures = self._failures[:LARGEST]
         self._take_consoles()
+        tallies = self._tallies.all() if self._stopping or self._tallies.due else []
         rows = len(self._entries)
         while (count := self._rows_at_once(rows)) < rows:
             # More than one transaction should hold.
             self._complete([], [], self._entries[:count], [])
             rows -= count
-        self._complete(successes, failures, self._entries[:rows], self._due_counts())
+        self._complete(successes, failures, self._entries[:rows], tallies)
         with self._written:
             self._written.notify_all()
 
@@ -186,8 +184,7 @@ class Completer:
         del self._failures[: len(failures)]
         del self._entries[: len(entries)]
         if tallies:
-            self._counts.clear()
-            self._counted_at = time.monotonic()
+            self._tallies.written()
         if successes or failures:
             self._doubtful = 0
         refused = len(successes) - accepted.successes + len(failures) - len(accepted.failures)
@@ -199,7 +196,7 @@ class Completer:
                 "what the other one writes stands.",
                 refused,
             )
-        self._count(successes, failures)
+        self._tallies.add(successes, failures)
 
     def _write(self, batch: Batch) -> Accepted | Exception:
         """Write it; returned is the error by which the database refuses a value in it for good."""
@@ -229,31 +226,8 @@ class Completer:
             size += len(entry.text) + len(entry.more or "")
         return rows
 
-    def _count(self, successes: list[Success], failures: list[Failure]) -> None:
-        for success in successes:
-            count = self._counts[success.task]
-            count[0] += 1
-            count[3] += success.finished - success.started
-            count[4] += success.waited
-        for failure in failures:
-            if failure.outcome is Outcome.FAILED:
-                count = self._counts[failure.task]
-                count[1 if failure.retry_in is None else 2] += 1
-                count[3] += failure.finished - failure.started
-                count[4] += failure.waited
-
-    def _due_counts(self) -> list[Tally]:
-        if not self._counts:
-            return []
-        if not self._stopping and time.monotonic() - self._counted_at < COUNT_INTERVAL:
-            return []
-        return [
-            Tally(task, int(count[0]), int(count[1]), int(count[2]), count[3], count[4])
-            for task, count in self._counts.items()
-        ]
-
     def _pending(self) -> bool:
-        return self._unwritten() or (self._stopping and bool(self._counts))
+        return self._unwritten() or (self._stopping and bool(self._tallies))
 
     def _unwritten(self) -> bool:
         return bool(self._successes or self._failures or self._consoles or self._entries)
