@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from flask_recurring._store.sqlite import driver as sqlite_driver
+from flask_recurring._store.sqlite import clock as store_clock
 from flask_recurring._store.types import from_microseconds
 
 SHADOWS = """
@@ -113,7 +113,7 @@ def sqlite_clock() -> Iterator[SQLiteClock]:
             connection.create_function("strftime", 2, clock.strftime)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sqlite_driver, "_now", clock.microseconds)
+        patch.setattr(store_clock, "now", clock.microseconds)
         sa.event.listen(sa.Pool, "connect", adopt)
         try:
             yield clock

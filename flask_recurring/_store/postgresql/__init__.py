@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .arrays import literal
 from .connection import connect_arguments, discard_stale, raw
-from .driver import PostgreSQL, literal
+from .driver import PostgreSQL
 from .session import begin_pooled_session
 
 __all__ = [

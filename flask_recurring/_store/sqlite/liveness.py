@@ -6,7 +6,12 @@ The operating system lets go of the lock when the process ends, however it ends,
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import sqlalchemy as sa
+
+from .connection import raw
 
 try:
     import fcntl
@@ -25,13 +30,13 @@ class LockFile:
         if fcntl is None:
             return None
         if self._held is None or self._held[0] != path:
-            self.end_liveness()
+            self.release()
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._held = (path, descriptor)
         return str(path)
 
-    def end_liveness(self, unlink: bool = True) -> None:
+    def release(self, unlink: bool = True) -> None:
         """Let go of the file, and remove it unless it is the parent's."""
         if self._held is not None:
             path, descriptor = self._held
@@ -42,7 +47,7 @@ class LockFile:
 
 
 def unlocked(path: Path) -> bool:
-    """Whether no process holds the lock on the file; removes a file that nobody holds."""
+    """True if no process holds the lock on the file; removes a file that nobody holds."""
     if fcntl is None:
         return False
     try:
@@ -60,3 +65,25 @@ def unlocked(path: Path) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+class Liveness:
+    """Proves that this process lives, and looks after others. See ``Driver``."""
+
+    _prefix: str
+
+    def __init__(self) -> None:
+        self._lock_file = LockFile()
+
+    def presence(
+        self, connection: sa.Connection, server_id: int, beside: Iterable[str] = ()
+    ) -> str | None:
+        file = raw(connection).execute("PRAGMA database_list").fetchone()[2]
+        # With the prefix of the tables: there may be several sets of them in one file.
+        return self._lock_file.hold(Path(f"{file}-{self._prefix}server-{server_id}"))
+
+    def gone(self, connection: sa.Connection, presence: Sequence[str]) -> set[str]:
+        return {given for given in presence if unlocked(Path(given))}
+
+    def end_liveness(self) -> None:
+        self._lock_file.release()
