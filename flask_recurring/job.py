@@ -6,9 +6,10 @@ Plain values without behaviour; the store makes them, the client and the dashboa
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 
 class JobState(enum.StrEnum):
@@ -32,8 +33,18 @@ FINISHED = (JobState.SUCCEEDED, JobState.FAILED, JobState.DELETED)
 """The states in which a job will not run again by itself."""
 
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+class _Stored:
+    """Keeps how the arguments of a job are read, until somebody asks for them."""
+
+    __slots__ = ("_arguments",)
+    _arguments: Callable[[], Arguments]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(_Stored):
     """One job as it stood when it was read. All times are aware, in UTC.
 
     ``args`` and ``kwargs`` hold the JSON values as stored; inside the run they come back as the
@@ -68,6 +79,23 @@ class Job:
     new: bool = field(default=False, compare=False)
     """True if the call that returned it has made it. False if there was a job with the same key
     already, and for a job that was read."""
+
+    def read_later(self, arguments: Callable[[], Arguments]) -> None:
+        """For the store: get the arguments from this call when somebody asks for them."""
+        object.__setattr__(self, "_arguments", arguments)
+        object.__delattr__(self, "args")
+        object.__delattr__(self, "kwargs")
+
+    if not TYPE_CHECKING:  # for a type checker it would give a job every attribute
+
+        def __getattr__(self, name: str) -> Any:
+            if name not in ("args", "kwargs"):
+                message = f"{type(self).__name__!r} object has no attribute {name!r}"
+                raise AttributeError(message, name=name, obj=self)
+            args, kwargs = self._arguments()
+            object.__setattr__(self, "args", args)
+            object.__setattr__(self, "kwargs", kwargs)
+            return args if name == "args" else kwargs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
 import sqlalchemy as sa
 
-from .._arguments import read_arguments
 from ..errors import ArgumentError
 from ..job import Job
 from .database import Database
 from .errors import ErrorKind, StoreUnavailable
+from .job_value import new, read, written
 from .keys import Keys
-from .listing import Listing, read
+from .listing import Listing
 from .notification import Notification
 from .records import NewJob
 from .spool import Spool
-from .states import waiting
 from .text import first_unfit, fitted
 from .transitions import Event
 from .types import now
@@ -74,10 +72,10 @@ class Insertion:
         """Write one job by somebody else's transaction, which tells other processes of it."""
         if self._database.carried_codec is not None:
             job = fitting(job, self._database.carried_codec)
-        new = self._insert_by(connection.execute, job)
+        inserted = self._insert_by(connection.execute, job)
         if (notification := job.notification) is not None:
             self._announce(connection, [notification])
-        return new
+        return inserted
 
     def write_many(self, connection: sa.Connection, spool: Spool) -> list[int]:
         """Write any number of jobs by somebody else's transaction; returns their ids in order."""
@@ -104,7 +102,7 @@ class Insertion:
         while True:
             row = execute(self._statement(job)).first()
             if row is not None:
-                return _new(job, row.id, row.created_at, row.run_at)
+                return new(job, row.id, row.created_at, row.run_at)
             found = self._keys.holder(execute, job)
             if found is not None:
                 return read(found)
@@ -155,46 +153,4 @@ def fitting(job: NewJob, codec: str) -> NewJob:
     return job._replace(
         arguments=fitted(job.arguments, codec),
         options=None if job.options is None else fitted(job.options, codec),
-    )
-
-
-def written(database: Database, job: NewJob, row: Any) -> Job:
-    """The job that was just written, from the row of a driver's own insert, which knows no column
-    types. Without asking for it again: what was committed must not be taken for failed because the
-    question did."""
-    dialect = database.engine.dialect
-    instant = database.tables.job.c.run_at.type
-    created, run = (
-        cast("sa.types.TypeDecorator[datetime]", instant).process_result_value(value, dialect)
-        for value in (row[1], row[2])
-    )
-    assert created is not None
-    assert run is not None
-    return _new(job, row[0], created, run)
-
-
-def _new(job: NewJob, job_id: int, created_at: datetime, run_at: datetime) -> Job:
-    """The job that was just written, without asking for it again."""
-    args, kwargs = read_arguments(job.arguments)
-    return Job(
-        id=job_id,
-        task=job.task,
-        args=args,
-        kwargs=kwargs,
-        queue=job.queue,
-        priority=job.priority,
-        state=waiting(run_at, created_at),
-        created_at=created_at,
-        run_at=run_at,
-        started_at=None,
-        finished_at=None,
-        attempt=0,
-        result=None,
-        error=None,
-        recurring_id=job.recurring_id,
-        due=job.due,
-        claim=0,
-        server=None,
-        cancel_requested=False,
-        new=True,
     )

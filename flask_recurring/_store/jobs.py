@@ -12,7 +12,8 @@ from .capped_count import CappedCount
 from .commands import JobCommands
 from .database import Database
 from .insertion import Insertion
-from .listing import LOOK, read
+from .job_value import read
+from .listing import LOOK
 from .notification import Notification
 from .page import Cursor, Page
 from .text import is_storable

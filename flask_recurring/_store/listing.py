@@ -10,10 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import msgspec
 import sqlalchemy as sa
 
-from .._arguments import read_arguments
 from ..job import Job, JobState
 from .capped_count import CAP, CappedCount
 from .chunks import chunked
@@ -238,29 +236,3 @@ def _sorted_by(state: JobState | None, filters: Mapping[str, Any]) -> str | None
     if filters["recurring_id"] is not None:
         return None
     return None if state is None else LISTED[state].by
-
-
-def read(row: sa.Row[Any]) -> Job:
-    """A job from a row of ``Listing.select``."""
-    args, kwargs = read_arguments(row.arguments)
-    return Job(
-        id=row.id,
-        task=row.task,
-        args=args,
-        kwargs=kwargs,
-        queue=row.queue,
-        priority=row.priority,
-        state=JobState(row.state),
-        created_at=row.created_at,
-        run_at=row.run_at,
-        started_at=row.started_at,
-        finished_at=row.finished_at,
-        attempt=row.attempt,
-        result=None if row.result is None else msgspec.json.decode(row.result),
-        error=row.error,
-        recurring_id=row.recurring_id,
-        due=row.due,
-        claim=row.claim,
-        server=row.server,
-        cancel_requested=row.cancel_requested,
-    )

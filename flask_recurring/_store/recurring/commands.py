@@ -13,7 +13,7 @@ from ..._recurring.definition import Definition
 from ...job import Job
 from ..audit import APPLICATION, entry
 from ..awaiting import APART
-from ..insertion import written
+from ..job_value import written
 from ..notification import Notification, Topic
 from ..records import NewJob
 from ..text import is_storable, storable
