@@ -70,7 +70,7 @@ class Parameter:
 
     :param task: name of the task, for messages.
     :param name: name of the parameter; ``*name`` and ``**name`` stand for each of their items.
-    :param hint: its resolved annotation; ``Any`` if it has none.
+    :param annotation: the parameter's, resolved; ``Any`` if it has none.
     :param required: whether a call without it is refused.
     :raises ConfigurationError: a class within the annotation has annotations that can't be
         resolved.
@@ -81,12 +81,12 @@ class Parameter:
     decode: Callable[[msgspec.Raw | bytes], Any]
     """One value from its JSON. Raises what msgspec raises, or :exc:`ArgumentError`."""
 
-    def __init__(self, task: str, name: str, hint: Any, *, required: bool) -> None:
+    def __init__(self, task: str, name: str, annotation: Any, *, required: bool) -> None:
         self.task = task
         self.name = name
-        self.hint = Any if hint is object else hint
+        self.annotation = Any if annotation is object else annotation
         self.required = required
-        members = list(_members(self.hint))
+        members = list(_members(self.annotation))
         takes_any = any(member is Any for member in members)
         self.safe = frozenset(k for k in _SAFE if takes_any or k in members)
         self._numbers = frozenset(k for k in (int, float) if takes_any or k in members)
@@ -94,9 +94,11 @@ class Parameter:
         self.problem: str | None = None
         """Why no value can travel; None if some can."""
         try:
-            shape = shapes.type_info(self.hint)
+            shape = shapes.type_info(self.annotation)
             kinds = list(_shapes_within(shape))
-            decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(self.hint, dec_hook=_open)
+            decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(
+                self.annotation, dec_hook=_open
+            )
         except (NameError, AttributeError) as error:
             # The latter by a module that is just being imported.
             raise UnresolvedAnnotation(
@@ -119,11 +121,11 @@ class Parameter:
         self.safe = frozenset()
         self._numbers = frozenset()
         self.problem = message = (
-            f"{self.task}(): parameter {self.name!r} is annotated {_name(self.hint)}, which can't "
-            f"travel as JSON: {reason}. Give the key of a stored object, or annotate it as one of "
-            "the types that travel: JSON's own, datetime, date, time, timedelta, UUID, Decimal, "
-            "bytes, Enum, dataclass, TypedDict, NamedTuple, msgspec.Struct, and lists, tuples, "
-            "sets and dicts of these"
+            f"{self.task}(): parameter {self.name!r} is annotated {_name(self.annotation)}, which "
+            f"can't travel as JSON: {reason}. Give the key of a stored object, or annotate it as "
+            "one of the types that travel: JSON's own, datetime, date, time, timedelta, UUID, "
+            "Decimal, bytes, Enum, dataclass, TypedDict, NamedTuple, msgspec.Struct, and lists, "
+            "tuples, sets and dicts of these"
         )
 
         def refuse(_: object) -> Any:
@@ -185,8 +187,8 @@ class Parameter:
         return text
 
     def _refusal(self, value: object, reason: str) -> ArgumentError:
-        right = f"It takes {_name(self.hint)}"
-        if self.hint is Any:
+        right = f"It takes {_name(self.annotation)}"
+        if self.annotation is Any:
             right = (
                 f"It has no annotation that says more, so it takes {_JSON_VALUES}; annotate it "
                 "with the type that it should come back as"
@@ -196,12 +198,12 @@ class Parameter:
         )
 
 
-def _members(hint: Any) -> Iterator[Any]:
-    """The members of a union; the hint itself if it is none."""
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        yield from typing.get_args(hint)
+def _members(annotation: Any) -> Iterator[Any]:
+    """The members of a union; the annotation itself if it is none."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        yield from typing.get_args(annotation)
     else:
-        yield types.NoneType if hint is None else hint
+        yield types.NoneType if annotation is None else annotation
 
 
 def _shapes_within(root: shapes.Type) -> Iterator[shapes.Type]:
@@ -219,8 +221,8 @@ def _shapes_within(root: shapes.Type) -> Iterator[shapes.Type]:
             waiting.extend(getattr(one, name) for name in one.__struct_fields__)
 
 
-def _name(hint: Any) -> str:
-    return inspect.formatannotation(hint).replace("typing.", "")
+def _name(annotation: Any) -> str:
+    return inspect.formatannotation(annotation).replace("typing.", "")
 
 
 def _shown(value: object) -> str:

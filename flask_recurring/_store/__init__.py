@@ -117,7 +117,7 @@ class Store:
             return self.database.driver.describe(connection, self.database.engine.url)
 
     def subscribe(self, listener: Callable[[Notification], None]) -> None:
-        """Call ``listener`` with the hints of this process."""
+        """Call ``listener`` with the notifications of this process."""
         self._listeners.append(listener)
 
     def unsubscribe(self, listener: Callable[[Notification], None]) -> None:
@@ -131,6 +131,6 @@ class Store:
         self.database.after_fork()
 
     def notify(self, notification: Notification) -> None:
-        """Pass a hint on inside this process."""
+        """Pass a notification on inside this process."""
         for listener in tuple(self._listeners):
             listener(notification)

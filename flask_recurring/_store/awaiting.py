@@ -34,7 +34,7 @@ class Promotion(NamedTuple):
     notifications: list[Notification]
     """At what may run now. They are announced already, not told."""
     left: bool
-    """Whether a recurring job was left out, since somebody else had locked its row."""
+    """True if a recurring job was left out because somebody else had locked its row."""
 
 
 class Awaiting:
@@ -60,7 +60,7 @@ class Awaiting:
 
     @property
     def apart(self) -> sa.ColumnElement[bool]:
-        """Whether a job is a run of a recurring job whose runs are kept apart."""
+        """True for a run of a recurring job whose runs are kept apart."""
         recurring = self._recurring.c
         return sa.exists().where(
             recurring.id == self._job.c.recurring_id,
@@ -68,7 +68,7 @@ class Awaiting:
         )
 
     def needed(self, connection: sa.Connection, id: str) -> bool:
-        """Whether a new run of this recurring job has to wait for another.
+        """True if a new run of this recurring job has to wait for another.
 
         Call it within the transaction that has locked the recurring job's row.
         """

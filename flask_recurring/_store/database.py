@@ -79,7 +79,7 @@ class Database:
 
     @property
     def prepared(self) -> bool:
-        """Whether this process has seen to the tables."""
+        """True if this process has made sure of the tables."""
         return self._ready
 
     def prepare(self) -> None:

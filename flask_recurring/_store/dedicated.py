@@ -92,7 +92,7 @@ class DedicatedConnection:
 
     @property
     def overdue(self) -> bool:
-        """Whether a statement has been going on for longer than the database would let it."""
+        """True if a statement has run for longer than the database would let it."""
         deadline = self._deadline
         return deadline is not None and time.monotonic() > deadline
 

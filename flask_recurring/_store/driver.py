@@ -1,8 +1,8 @@
 """The seam between the store and what differs by dialect.
 
 Everything that is read or written now and then is SQLAlchemy Core in one file for each noun, the
-same for both dialects. A driver holds the rest: connections, transactions, hints, the signs of life
-of a server, and the few statements that decide how fast the whole is.
+same for both dialects. A driver holds the rest: connections, transactions, notifications,
+liveness, and the few statements that decide how fast the whole is.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Driver(Protocol):
     def insert(
         self, connection: sa.Connection, job: NewJob, notification: Notification | None
     ) -> Any:
-        """Write one job, with a hint if it is due; None if its key is taken already.
+        """Write one job, with a notification if it is due; None if its key is taken already.
 
         The row is ``(id, created_at, run_at)``, its times in microseconds since 1970.
         """
@@ -152,16 +152,16 @@ class Driver(Protocol):
         May be repeated after an error whose cause left it open whether the first was committed.
         """
 
-    # -- hints
+    # -- notifications
 
     def notify(self, connection: sa.Connection, notification: Notification) -> None:
-        """Send a hint to other processes; at once, or with the transaction if one is open."""
+        """Notify other processes: at once, or with the transaction if one is open."""
 
     def listen(self, connection: sa.Connection) -> None:
-        """Begin to hear hints on this connection."""
+        """Begin to receive notifications on this connection."""
 
     def receive(self, connection: sa.Connection, timeout: float) -> list[Notification]:
-        """Wait up to ``timeout`` seconds for hints."""
+        """Wait up to ``timeout`` seconds for notifications."""
 
     # -- signs of life
 

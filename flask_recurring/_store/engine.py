@@ -21,7 +21,7 @@ to speak to the database on the parent's behalf, and what is collected as garbag
 
 
 def in_memory(url: sa.URL) -> bool:
-    """Whether it is a SQLite database that no other connection can see."""
+    """True for a SQLite database that no other connection can see."""
     name = url.database or ""
     return url.get_backend_name() == "sqlite" and (
         not name or ":memory:" in name or "mode=memory" in name or url.query.get("mode") == "memory"

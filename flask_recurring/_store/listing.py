@@ -34,11 +34,11 @@ class Found(NamedTuple):
 
     rows: Sequence[sa.Row[Any]]
     more: bool
-    """Whether more follow, in the direction of reading."""
+    """True if more follow, in the direction of reading."""
     end: Cursor | None
     """Where the look has ended, if none of the rest was looked at."""
     bounded: bool
-    """Whether it looks at so many jobs only."""
+    """True if it looks at no more than so many jobs."""
 
 
 class _Way(NamedTuple):

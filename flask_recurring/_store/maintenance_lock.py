@@ -9,14 +9,14 @@ from .types import now
 
 
 class MaintenanceLocks:
-    """The chore table."""
+    """Takes turns. The table is called ``chore``."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._chore = database.tables.chore
 
     def take_turn(self, connection: sa.Connection, name: str, interval: float) -> bool:
-        """Whether the chore is due and the caller is to do it; the next turn is then set.
+        """True if the work is due and the caller is to do it. Then the next turn is set.
 
         :param interval: seconds to the next turn.
         """

@@ -1,7 +1,7 @@
-"""A hint: "it may be worth looking now". Nothing depends on one being heard.
+"""A notification says that it may be worth looking now. Nothing depends on receiving one.
 
-Between processes hints travel as PostgreSQL notifications; inside a process they are a call. One
-that is lost costs at most the time to the next poll.
+Between processes it travels by PostgreSQL's NOTIFY, inside a process it is a call. A lost one costs
+at most the time to the next poll.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 
 class Topic(enum.StrEnum):
-    """What a hint is about."""
+    """What a notification is about."""
 
     JOB = "job"
     TICK = "tick"
-    """A recurring job's tick was enqueued; told apart so that hosts can take turns."""
+    """A recurring job's tick was enqueued. A topic of its own, so that hosts can take turns."""
     LATER = "later"
     """A job was enqueued that is due in a moment, sooner perhaps than the next poll."""
     SCHEDULE = "schedule"
@@ -36,7 +36,7 @@ class Notification:
 
     @classmethod
     def decode(cls, text: str) -> Notification:
-        """Read a hint; whatever can't be read is a hint that anything may have changed."""
+        """Read a notification. One that can't be read says that anything may have changed."""
         try:
             topic, priority, queue = text.split(" ", 2)
             return cls(Topic(topic), queue, int(priority))

@@ -47,4 +47,4 @@ class Page:
     newer: Cursor | None
     """Back up the list: pass it as ``after``."""
     cut: bool = False
-    """Whether there may be more that fits, and was not looked at: it is where the cursor leads."""
+    """True if there may be more that fits and was not looked at. The cursor leads there."""

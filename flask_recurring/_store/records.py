@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .notification import Notification, Topic
 
 SOON = 2.0
-"""Seconds: a job that is due later than this is found by the next poll in time, without a hint."""
+"""Seconds. A poll finds a job that is due later than this in time, without a notification."""
 
 
 class NewJob(NamedTuple):
@@ -25,16 +25,16 @@ class NewJob(NamedTuple):
     key: str | None = None
     options: str | None = None
     key_kept: bool = False
-    """Whether a finished job that has the key is taken for this one, too: see ``keys``."""
+    """True if a finished job that has the key counts as this one too: see ``keys``."""
 
     @property
     def plain(self) -> bool:
-        """Whether it is to run now, and has no more than task, arguments, queue and priority."""
+        """True if it runs now, and has no more than task, arguments, queue and priority."""
         return self[4:] == (None, 0.0, None, None, None, None, False)
 
     @property
     def notification(self) -> Notification | None:
-        """The hint that it is worth: none if it runs so much later that polls will find it."""
+        """The notification that it is worth: none if it runs so late that polls will find it."""
         wait = self.delay
         if self.run_at is not None:
             # By this host's clock, which may be wrong: then a poll finds the job, a little late.
@@ -63,7 +63,7 @@ class TickWrite(NamedTuple):
     start: datetime | None = None
     """When the job may run; None for at once."""
     awaiting: bool = False
-    """Whether the job waits for the end of another."""
+    """True if the job waits for the end of another."""
 
 
 class ConsoleRow(NamedTuple):

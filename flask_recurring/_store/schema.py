@@ -128,7 +128,7 @@ class Tables:
     def _console(self) -> sa.Table:
         return self._table(
             "console",
-            # By claim, not by attempt: a job that is handed back starts its attempt anew.
+            # By claim, not by attempt: a job that is released starts its attempt anew.
             sa.Column("job_id", sa.BigInteger, primary_key=True, autoincrement=False),
             sa.Column("claim", sa.Integer, primary_key=True, autoincrement=False),
             sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),

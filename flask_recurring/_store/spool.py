@@ -45,7 +45,7 @@ class Chunk:
         self.timed = any(kind.run_at is not None or kind.due is not None for kind in kinds)
         """True if some of them name a time."""
         self.notifications = {found for kind in kinds if (found := kind.notification) is not None}
-        """The hints that they are worth, each once."""
+        """The notifications that they are worth, each once."""
 
     @property
     def jobs(self) -> Sequence[NewJob]:
@@ -72,7 +72,7 @@ class Spool:
 
     def __init__(self, jobs: Iterable[NewJob]) -> None:
         self.notifications: set[Notification] = set()
-        """The hints that the jobs are worth, each once."""
+        """The notifications that the jobs are worth, each once."""
         # The last chunk, which for most calls is the first too, stays as it is. Of the others the
         # content is in the file.
         self._last: Chunk | None = None

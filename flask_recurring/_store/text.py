@@ -6,7 +6,7 @@ import codecs
 
 
 def is_storable(text: str) -> bool:
-    """Whether a database can hold the text as it is; none will even look for any other."""
+    """True if a database can hold the text as it is. None will even look for any other."""
     return storable(text) == text
 
 

@@ -20,7 +20,7 @@ SQLITE_NOW = (
 
 
 def is_id(number: int) -> bool:
-    """Whether it could be a row's id: databases refuse to look for numbers that they can't hold."""
+    """True if it could be a row's id. Databases refuse to look for numbers that they can't hold."""
     return 0 < number < 2**63
 
 

@@ -42,7 +42,7 @@ def discard_stale(dbapi: Any, record: Any, proxy: Any) -> None:
 
 
 def _readable(number: int) -> bool:
-    """Whether there is something to read from this file, at once."""
+    """True if there is something to read from this file, at once."""
     # Not select() where it can be helped: that knows no file number above 1023.
     if hasattr(select, "poll"):
         poll = select.poll()
@@ -52,7 +52,7 @@ def _readable(number: int) -> bool:
 
 
 def is_pooled(driver: psycopg.Connection[Any]) -> bool:
-    """Whether the backend that answers is not the one that was announced."""
+    """True if the backend that answers is not the one that was announced."""
     backend = driver.execute("SELECT pg_backend_pid()").fetchone()
     return backend is None or backend[0] != driver.info.backend_pid
 

@@ -46,7 +46,7 @@ class Statements:
             f"EXISTS (SELECT 1 FROM {server} WHERE id = %(server)s AND stopped_at IS NULL)"
         )
         # Nearly all jobs are like the first: six values less, and no key to look for. Each with
-        # and without a hint.
+        # and without a notification.
         plain = f"""
             INSERT INTO {job} (task, arguments, queue, priority, state, run_at, created_at)
             VALUES (%(task)s, %(arguments)s, %(queue)s, %(priority)s, {Event.ENQUEUED.state},
