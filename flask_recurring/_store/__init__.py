@@ -38,7 +38,7 @@ from .rescue import Rescue
 from .servers import Lease, NewServer, ServerInfo, Servers
 from .sqlite.savepoints import begin_at_savepoints
 from .states import LISTED
-from .statistics import Minute, Statistics, Totals
+from .statistics import Minute, Statistics
 
 __all__ = [
     "APPLICATION",
@@ -71,7 +71,6 @@ __all__ = [
     "StoreUnusable",
     "Tally",
     "Topic",
-    "Totals",
     "begin_at_savepoints",
     "create_engine",
     "describe",

@@ -22,15 +22,6 @@ class Minute:
     retried: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What ended since the oldest minute that is kept."""
-
-    succeeded: int
-    failed: int
-    retried: int
-
-
 class Statistics:
     """The statistics table."""
 
@@ -59,18 +50,6 @@ class Statistics:
             }
         times = [present - timedelta(minutes=ago) for ago in reversed(range(minutes))]
         return [found.get(at, Minute(at)) for at in times]
-
-    def totals(self) -> Totals:
-        """Sums over all minutes that are kept."""
-        column = self._table.c
-        statement = sa.select(
-            *(
-                sa.func.coalesce(sa.func.sum(counted), 0)
-                for counted in (column.succeeded, column.failed, column.retried)
-            )
-        )
-        with self._database.connect() as connection:
-            return Totals(*(int(count) for count in connection.execute(statement).one()))
 
     def expiry(self, older_than: timedelta) -> Expiry:
         """Minutes longer ago."""
