@@ -152,13 +152,13 @@ class Components:
         if notification.topic in (Topic.CANCEL, Topic.ANY) and self.buffer.running:
             self.heartbeat_loop.hasten(self._heartbeat)
         if notification.topic in (Topic.JOB, Topic.TICK, Topic.LATER, Topic.ANY):
-            self._wakeup.notification(notification)
+            self._wakeup.receive(notification)
 
     def _notify_of_tick(self, notification: Notification) -> None:
         # While it listens, this host learns of its own ticks when the others do, so that it
         # doesn't win them all.
         if not self.listener.listening:
-            self._wakeup.notification(notification)
+            self._wakeup.receive(notification)
 
     def _register_again(self, connection: sa.Connection) -> None:
         """Register anew, after others took this server for dead and its jobs over."""

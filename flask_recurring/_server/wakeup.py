@@ -15,7 +15,7 @@ class Wakeup:
         self._notifications: set[Notification] = set()
         self._lock = threading.Lock()
 
-    def notification(self, notification: Notification) -> None:
+    def receive(self, notification: Notification) -> None:
         """Note it and wake whoever waits."""
         with self._lock:
             self._notifications.add(notification)
