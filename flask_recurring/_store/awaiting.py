@@ -14,7 +14,7 @@ well, since others lock the two the other way round: the run that it puts back a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -32,7 +32,7 @@ class Promotion(NamedTuple):
     """What became of runs that awaited."""
 
     notifications: list[Notification]
-    """At what may run now. They are announced already, not told."""
+    """Of what may run now. Other processes are notified already, this one is not."""
     left: bool
     """True if a recurring job was left out because somebody else had locked its row."""
 
@@ -48,9 +48,7 @@ class Awaiting:
         awaits = Event.PROMOTED.leaves(other.c.state)
         self._ready = sa.text(AWAITING) & sa.not_(
             sa.exists().where(
-                # Spelt as in the index's condition, so that the planner sees that it applies.
-                other.c.recurring_id.is_not(None),
-                other.c.finished_at.is_(None),
+                *unfinished(other.c),
                 other.c.recurring_id == self._job.c.recurring_id,
                 other.c.id != self._job.c.id,
                 # Of several that wait the oldest comes first.
@@ -73,9 +71,7 @@ class Awaiting:
         Call it within the transaction that has locked the recurring job's row.
         """
         job = self._job.c
-        there = sa.select(job.id).where(
-            job.recurring_id.is_not(None), job.finished_at.is_(None), job.recurring_id == id
-        )
+        there = sa.select(job.id).where(*unfinished(job), job.recurring_id == id)
         return connection.execute(there.limit(1)).first() is not None
 
     def ready(self, connection: sa.Connection) -> list[str]:
@@ -119,3 +115,11 @@ class Awaiting:
         for notification in notifications:
             self._database.driver.notify(connection, notification)
         return Promotion(notifications, len(free) < len(ids))
+
+
+def unfinished(job: Any) -> tuple[sa.ColumnElement[bool], ...]:
+    """The conditions that a job of these columns is a run that is not over.
+
+    Spelt as in the index's condition, so that the planner sees that it applies.
+    """
+    return job.recurring_id.is_not(None), job.finished_at.is_(None)

@@ -100,4 +100,4 @@ class Accepted(NamedTuple):
 
     successes: int
     failures: set[int]
-    """Ids of the jobs whose setback was written."""
+    """Ids of the jobs whose failure was written."""

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 
 from ...job import JobState
-from ..awaiting import Promotion
+from ..awaiting import Promotion, unfinished
 from ..chunks import chunked
 from ..notification import Notification, Topic
 from ..transitions import Event, values
@@ -51,7 +50,7 @@ class Overlaps(RecurringTable):
         found = {id: ActiveRuns() for id in ids}
         retrying = (job.attempt > 0) & (job.run_at > now())
         statement = sa.select(job.id, job.recurring_id, job.state, retrying.label("retrying"))
-        statement = statement.where(job.recurring_id.in_(ids), *_live(job))
+        statement = statement.where(job.recurring_id.in_(ids), *unfinished(job))
         for row in connection.execute(statement.order_by(job.recurring_id, job.id)):
             active = found[row.recurring_id]
             match row.state:
@@ -100,8 +99,3 @@ class Overlaps(RecurringTable):
             notifications += promotion.notifications
             left = left or promotion.left
         return Promotion(notifications, left)
-
-
-def _live(job: Any) -> list[sa.ColumnElement[bool]]:
-    """Spelt as in the index's condition, so that the planner sees that it applies."""
-    return [job.recurring_id.is_not(None), job.finished_at.is_(None)]
